@@ -1,0 +1,87 @@
+-- What an operator calls beside the ledger's own verbs: partitions and privileges.
+
+CREATE FUNCTION credit_create_partition(parent regclass, lower_bound timestamptz, upper_bound timestamptz)
+  RETURNS regclass LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  template regclass;
+  leaf text;
+BEGIN
+  PERFORM @extschema@.credit_require_argument('parent', parent IS NULL),
+          @extschema@.credit_require_argument('lower_bound', lower_bound IS NULL),
+          @extschema@.credit_require_argument('upper_bound', upper_bound IS NULL);
+  template := CASE parent
+                WHEN '@extschema@.credit_ledger_settled'::regclass THEN '@extschema@.credit_ledger_settled_default'::regclass
+                WHEN '@extschema@.credit_entry'::regclass THEN '@extschema@.credit_entry_default'::regclass
+              END;
+  IF template IS NULL THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = format('table "%s" does not take partitions by range of created_at', parent),
+      HINT = 'The parents are credit_ledger_settled and credit_entry.';
+  END IF;
+  IF lower_bound >= upper_bound THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'lower_bound must be before upper_bound',
+      DETAIL = format('Bounds: from %s to %s.', lower_bound, upper_bound);
+  END IF;
+
+  leaf := format('%s_%s', (SELECT c.relname FROM pg_class c WHERE c.oid = parent),
+                 to_char(lower_bound AT TIME ZONE 'UTC',
+                         CASE WHEN lower_bound AT TIME ZONE 'UTC' = date_trunc('day', lower_bound AT TIME ZONE 'UTC')
+                              THEN 'YYYYMMDD' ELSE 'YYYYMMDD"T"HH24MISS' END));
+  EXECUTE format('CREATE TABLE @extschema@.%I (LIKE %s INCLUDING ALL)', leaf, template);
+  IF parent = '@extschema@.credit_entry'::regclass THEN
+    EXECUTE format('CREATE TRIGGER credit_entry_no_truncate BEFORE TRUNCATE ON @extschema@.%I '
+                   'FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.credit_entry_append_only()', leaf);
+  END IF;
+  EXECUTE format('ALTER TABLE %s ATTACH PARTITION @extschema@.%I FOR VALUES FROM (%L) TO (%L)',
+                 parent, leaf, lower_bound, upper_bound);
+  RETURN format('@extschema@.%I', leaf)::regclass;
+END
+$$;
+COMMENT ON FUNCTION credit_create_partition(regclass, timestamptz, timestamptz) IS
+  'makes a partition of credit_ledger_settled or credit_entry for created_at from lower_bound (included) to upper_bound (excluded), with all indexes; the default partition must hold no row of that range. Locks the parent''s default partition';
+
+CREATE FUNCTION credit_grant_privileges(role regrole, level text)
+  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  app constant text[] := '{credit_authorize,credit_commit,credit_revert,credit_extend,credit_balance}';
+  reader constant text[] := '{credit_balance,credit_balance_at,credit_statement,credit_verify,credit_require_account,credit_require_argument}';
+  granted regprocedure;
+BEGIN
+  PERFORM @extschema@.credit_require_argument('role', role IS NULL),
+          @extschema@.credit_require_argument('level', level IS NULL);
+  IF level NOT IN ('reader', 'app', 'operator') THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = format('unknown privilege level "%s"', level),
+      HINT = 'The levels are reader, app and operator.';
+  END IF;
+
+  EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %s', role);
+  FOR granted IN
+    SELECT p.oid
+    FROM pg_proc p
+    JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+    JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+    WHERE e.extname = 'credit_ledger'
+      AND p.prorettype <> 'trigger'::regtype
+      AND CASE level
+            WHEN 'reader' THEN p.proname = ANY (reader)
+            WHEN 'app' THEN p.proname = ANY (app)
+            ELSE p.proname NOT IN ('credit_grant_privileges', 'credit_create_partition')
+          END
+  LOOP
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', granted, role);
+  END LOOP;
+  IF level IN ('reader', 'operator') THEN
+    EXECUTE format('GRANT SELECT ON @extschema@.credit_account, @extschema@.credit_ledger, @extschema@.credit_ledger_open, '
+                   '@extschema@.credit_ledger_settled, @extschema@.credit_ledger_settled_default, @extschema@.credit_entry, '
+                   '@extschema@.credit_entry_default, @extschema@.credit_idempotency TO %s', role);
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION credit_grant_privileges(regrole, text) IS
+  'reader: SELECT and the functions that only read; app: authorize, commit, revert, extend, balance; operator: every function, and SELECT';

@@ -1,0 +1,142 @@
+-- Tables. Only the functions of this extension write them; see src/README.md for the lock order.
+--
+-- Indexes stand on the leaves, not on the partitioned parents: an index of a parent that belongs to an extension
+-- would be made again when a dump attaches a partition that a DBA added, and the restore would stop at the second.
+-- credit_create_partition() makes leaves with all their indexes.
+--
+-- The number of CHECK constraints of each table is known to src/catalog.c.
+
+CREATE TABLE credit_account (
+  org_id                text COLLATE "C" NOT NULL,
+  balance               bigint NOT NULL DEFAULT 0,
+  held                  bigint NOT NULL DEFAULT 0,
+  credit_limit          bigint NOT NULL DEFAULT 0,
+  overage_limit         bigint NOT NULL DEFAULT 0,
+  low_balance_threshold bigint,
+  frozen                boolean NOT NULL DEFAULT false,
+  last_entry_no         bigint NOT NULL DEFAULT 0,
+  created_at            timestamptz NOT NULL,
+  updated_at            timestamptz NOT NULL,
+  metadata              jsonb,
+  PRIMARY KEY (org_id),
+  CONSTRAINT credit_account_org_id_check CHECK (octet_length(org_id) BETWEEN 1 AND 256),
+  CONSTRAINT credit_account_held_check CHECK (held >= 0),
+  CONSTRAINT credit_account_credit_limit_check CHECK (credit_limit >= 0),
+  CONSTRAINT credit_account_overage_limit_check CHECK (overage_limit >= 0),
+  CONSTRAINT credit_account_last_entry_no_check CHECK (last_entry_no >= 0)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+COMMENT ON TABLE credit_account IS
+  'one row an organisation; its row lock is the only lock that orders calls. available = balance - held + credit_limit';
+COMMENT ON COLUMN credit_account.balance IS 'credits owned: the sum of the account''s entries';
+COMMENT ON COLUMN credit_account.held IS 'credits reserved by open authorizations';
+COMMENT ON COLUMN credit_account.credit_limit IS 'how far below zero balance - held may go';
+COMMENT ON COLUMN credit_account.overage_limit IS 'by how many credits a commit may exceed its hold';
+COMMENT ON COLUMN credit_account.low_balance_threshold IS 'alert when available falls below this many credits; NULL: never';
+COMMENT ON COLUMN credit_account.frozen IS 'refuses new holds; what is held can still be settled';
+COMMENT ON COLUMN credit_account.last_entry_no IS 'number of the account''s newest entry';
+
+CREATE TABLE credit_ledger (
+  authorization_id  text COLLATE "C" NOT NULL,
+  org_id            text COLLATE "C" NOT NULL,
+  campaign_id       text COLLATE "C",
+  idempotency_key   text COLLATE "C" NOT NULL,
+  status            credit_status NOT NULL,
+  amount            bigint NOT NULL,
+  authorized_amount bigint NOT NULL,
+  refunded_amount   bigint NOT NULL DEFAULT 0,
+  timeout_action    credit_timeout_action NOT NULL,
+  created_at        timestamptz NOT NULL,
+  expires_at        timestamptz NOT NULL,
+  settled_at        timestamptz,
+  settled_by        credit_actor,
+  reason            text,
+  metadata          jsonb,
+  CONSTRAINT credit_ledger_authorization_id_check CHECK (octet_length(authorization_id) BETWEEN 1 AND 256),
+  CONSTRAINT credit_ledger_authorized_amount_check CHECK (authorized_amount > 0),
+  CONSTRAINT credit_ledger_amount_check CHECK (CASE status WHEN 'committed' THEN amount >= 0 ELSE amount = authorized_amount END),
+  CONSTRAINT credit_ledger_refunded_amount_check
+    CHECK (refunded_amount BETWEEN 0 AND CASE status WHEN 'committed' THEN amount ELSE 0 END),
+  CONSTRAINT credit_ledger_settled_check
+    CHECK ((status = 'authorized') = (settled_at IS NULL) AND (settled_at IS NULL) = (settled_by IS NULL))
+) PARTITION BY LIST (status);
+COMMENT ON TABLE credit_ledger IS
+  'one row an authorization: a hold of credits and what became of it. Live holds and settled ones live in partitions apart';
+COMMENT ON COLUMN credit_ledger.amount IS
+  'what the line stands for now: the hold while authorized, what was charged once committed, the hold given back once reverted';
+COMMENT ON COLUMN credit_ledger.authorized_amount IS 'credits asked for when the hold was made; never changes';
+COMMENT ON COLUMN credit_ledger.refunded_amount IS 'credits of a committed authorization given back by credit_refund so far';
+COMMENT ON COLUMN credit_ledger.expires_at IS 'from then on the hold may be settled by timeout_action';
+COMMENT ON COLUMN credit_ledger.settled_by IS 'timeout: provisional, the caller may still correct it inside credit_ledger.true_up_window';
+
+CREATE TABLE credit_ledger_open PARTITION OF credit_ledger (PRIMARY KEY (authorization_id))
+  FOR VALUES IN ('authorized')
+  WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+COMMENT ON TABLE credit_ledger_open IS 'live holds; small however long the history is';
+CREATE INDEX credit_ledger_open_expires_at_idx ON credit_ledger_open (expires_at);
+CREATE INDEX credit_ledger_open_org_id_created_at_idx ON credit_ledger_open (org_id, created_at);
+
+CREATE TABLE credit_ledger_settled PARTITION OF credit_ledger
+  FOR VALUES IN ('committed', 'reverted') PARTITION BY RANGE (created_at);
+COMMENT ON TABLE credit_ledger_settled IS
+  'settled authorizations by the instant they were created; add ranges with credit_create_partition(), detach old ones at will';
+
+CREATE TABLE credit_ledger_settled_default PARTITION OF credit_ledger_settled (PRIMARY KEY (authorization_id)) DEFAULT;
+COMMENT ON TABLE credit_ledger_settled_default IS 'settled authorizations for which no range partition was made';
+CREATE INDEX credit_ledger_settled_default_org_id_created_at_idx ON credit_ledger_settled_default (org_id, created_at);
+
+CREATE TABLE credit_entry (
+  org_id           text COLLATE "C" NOT NULL,
+  entry_no         bigint NOT NULL,
+  kind             credit_entry_kind NOT NULL,
+  amount           bigint NOT NULL,
+  authorization_id text COLLATE "C",
+  idempotency_key  text COLLATE "C",
+  reason           text,
+  balance_after    bigint NOT NULL,
+  created_at       timestamptz NOT NULL,
+  metadata         jsonb,
+  CONSTRAINT credit_entry_entry_no_check CHECK (entry_no > 0),
+  CONSTRAINT credit_entry_amount_check CHECK (amount <> 0)
+) PARTITION BY RANGE (created_at);
+COMMENT ON TABLE credit_entry IS
+  'every movement of every balance, append-only, numbered 1, 2, 3 ... per account without a gap';
+COMMENT ON COLUMN credit_entry.amount IS 'signed: positive gives credits to the organisation, negative takes them';
+COMMENT ON COLUMN credit_entry.balance_after IS 'the account''s balance once this entry was posted';
+
+CREATE TABLE credit_entry_default PARTITION OF credit_entry (PRIMARY KEY (org_id, entry_no)) DEFAULT;
+COMMENT ON TABLE credit_entry_default IS 'entries for which no range partition was made';
+
+CREATE TABLE credit_idempotency (
+  org_id           text COLLATE "C" NOT NULL,
+  operation        credit_operation NOT NULL,
+  idempotency_key  text COLLATE "C" NOT NULL,
+  amount           bigint,
+  campaign_id      text COLLATE "C",
+  authorization_id text COLLATE "C",
+  entry_no         bigint,
+  created_at       timestamptz NOT NULL,
+  PRIMARY KEY (org_id, operation, idempotency_key)
+);
+COMMENT ON TABLE credit_idempotency IS
+  'every idempotency key that was used: the parameters that must match when the call is made again, and what the call made';
+COMMENT ON COLUMN credit_idempotency.amount IS 'the amount as passed; NULL: a refund of all that was left';
+COMMENT ON COLUMN credit_idempotency.authorization_id IS 'authorize: the authorization it made; refund: the one it refunds';
+COMMENT ON COLUMN credit_idempotency.entry_no IS 'grant, adjust, refund: the entry it posted';
+
+-- A dump carries the data of the leaves; one call a statement, since each changes the same row of pg_extension.
+SELECT pg_extension_config_dump('credit_account', '');
+SELECT pg_extension_config_dump('credit_ledger_open', '');
+SELECT pg_extension_config_dump('credit_ledger_settled_default', '');
+SELECT pg_extension_config_dump('credit_entry_default', '');
+SELECT pg_extension_config_dump('credit_idempotency', '');
+
+CREATE FUNCTION credit_entry_append_only() RETURNS trigger
+  LANGUAGE C AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION credit_entry_append_only() IS 'trigger: refuses UPDATE, DELETE and TRUNCATE of entries (23001)';
+
+CREATE TRIGGER credit_entry_append_only BEFORE UPDATE OR DELETE ON credit_entry
+  FOR EACH ROW EXECUTE FUNCTION credit_entry_append_only();
+CREATE TRIGGER credit_entry_no_truncate BEFORE TRUNCATE ON credit_entry
+  FOR EACH STATEMENT EXECUTE FUNCTION credit_entry_append_only();
+CREATE TRIGGER credit_entry_no_truncate BEFORE TRUNCATE ON credit_entry_default
+  FOR EACH STATEMENT EXECUTE FUNCTION credit_entry_append_only();
