@@ -71,7 +71,7 @@ BEGIN
       AND CASE level
             WHEN 'reader' THEN p.proname = ANY (reader)
             WHEN 'app' THEN p.proname = ANY (app)
-            ELSE p.proname NOT IN ('credit_grant_privileges', 'credit_create_partition')
+            ELSE true
           END
   LOOP
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', granted, role);
