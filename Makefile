@@ -1,3 +1,7 @@
+# make, make install, make installcheck: build, install and test the extension with PG_CONFIG, as any PGXS extension.
+# make demo, make test, make bench: need nothing but Debian. They install the packages they need, then work in a
+# throwaway copy of the server (scripts/with-server).
+
 EXTENSION = credit_ledger
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" credit_ledger.control)
 
@@ -8,11 +12,43 @@ OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 SQL_PARTS = types tables functions reading verify operation privileges
 DATA_built = credit_ledger--$(EXTVERSION).sql
 
-PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs)
-include $(PGXS)
+REGRESS = $(sort $(basename $(notdir $(wildcard test/sql/*.sql))))
+REGRESS_OPTS = --inputdir=test --load-extension=credit_ledger
+ISOLATION = $(sort $(basename $(notdir $(wildcard test/isolation/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=test/isolation --load-extension=credit_ledger
 
-$(OBJS): $(wildcard src/*.h)
+# pg_regress looks into ./sql before test/sql.
+ifneq ($(filter $(SQL_PARTS),$(REGRESS)),)
+$(error a part of the install script and a test have the same name: $(filter $(SQL_PARTS),$(REGRESS)))
+endif
+
+PG_CONFIG ?= pg_config
+PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+ifneq ($(PGXS),)
+include $(PGXS)
+else
+all install uninstall installcheck clean:
+	$(error $(PG_CONFIG) finds no PostgreSQL server headers: install postgresql-server-dev-NN, or set PG_CONFIG)
+endif
+
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 
 credit_ledger--$(EXTVERSION).sql: $(SQL_PARTS:%=sql/%.sql) credit_ledger.control
-	{ echo '\echo Use "CREATE EXTENSION credit_ledger" to load this file. \quit'; cat $(SQL_PARTS:%=sql/%.sql); } > $@
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION credit_ledger" to load this file. \quit'; cat $(SQL_PARTS:%=sql/%.sql); } > $@
+
+demo:
+	scripts/install-packages demo
+	scripts/with-server -c shared_preload_libraries=credit_ledger,pg_cron demo/run
+
+test:
+	scripts/install-packages test
+	test/run
+
+bench:
+	scripts/install-packages bench
+	bench/run
+
+format:
+	clang-format-19 -i src/*.c src/*.h
+
+.PHONY: demo test bench format
