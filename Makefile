@@ -17,11 +17,6 @@ REGRESS_OPTS = --inputdir=test --load-extension=credit_ledger
 ISOLATION = $(sort $(basename $(notdir $(wildcard test/isolation/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=test/isolation --load-extension=credit_ledger
 
-# pg_regress looks into ./sql before test/sql.
-ifneq ($(filter $(SQL_PARTS),$(REGRESS)),)
-$(error a part of the install script and a test have the same name: $(filter $(SQL_PARTS),$(REGRESS)))
-endif
-
 PG_CONFIG ?= pg_config
 PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
 ifneq ($(PGXS),)
@@ -35,6 +30,11 @@ $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 
 credit_ledger--$(EXTVERSION).sql: $(SQL_PARTS:%=sql/%.sql) credit_ledger.control
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION credit_ledger" to load this file. \quit'; cat $(SQL_PARTS:%=sql/%.sql); } > $@
+
+# pg_regress would take ./sql/NAME.sql before test/sql/NAME.sql.
+installcheck: test-names
+test-names:
+	$(if $(filter $(SQL_PARTS),$(REGRESS)),$(error rename test/sql/$(filter $(SQL_PARTS),$(REGRESS)).sql: a part of the install script has that name))
 
 demo:
 	scripts/install-packages demo
@@ -51,4 +51,4 @@ bench:
 format:
 	clang-format-19 -i src/*.c src/*.h
 
-.PHONY: demo test bench format
+.PHONY: bench demo format test test-names
