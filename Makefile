@@ -38,7 +38,7 @@ test-names:
 
 demo:
 	scripts/install-packages demo
-	scripts/with-server -c shared_preload_libraries=credit_ledger,pg_cron demo/run
+	scripts/with-server demo/run
 
 test:
 	scripts/install-packages test
