@@ -1,0 +1,318 @@
+/*-------------------------------------------------------------------------
+ *
+ * account.c
+ *	  The account of an organisation: one row, and the lock of all calls.
+ *
+ * Lock order: the account's row before any other row of the organisation,
+ * several accounts in the order of org_id.  It is locked FOR NO KEY UPDATE,
+ * so a foreign key to it never waits.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/int.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/timestamp.h"
+
+#include "account.h"
+#include "arguments.h"
+#include "catalog.h"
+#include "errors.h"
+#include "results.h"
+
+PG_FUNCTION_INFO_V1(credit_account_configure);
+PG_FUNCTION_INFO_V1(credit_balance);
+PG_FUNCTION_INFO_V1(credit_require_account);
+
+/* Columns of credit_account */
+enum
+{
+	ACCOUNT_ORG_ID = 1,
+	ACCOUNT_BALANCE,
+	ACCOUNT_HELD,
+	ACCOUNT_CREDIT_LIMIT,
+	ACCOUNT_OVERAGE_LIMIT,
+	ACCOUNT_LOW_BALANCE_THRESHOLD,
+	ACCOUNT_FROZEN,
+	ACCOUNT_LAST_ENTRY_NO,
+	ACCOUNT_CREATED_AT,
+	ACCOUNT_UPDATED_AT,
+	ACCOUNT_METADATA
+};
+
+static const clTable account_table = {
+	.ncolumns = 11,
+	.nchecks = 5,
+	.columns = {"org_id", "balance", "held", "credit_limit", "overage_limit", "low_balance_threshold",
+	"frozen", "last_entry_no", "created_at", "updated_at", "metadata"},
+};
+
+static clLockResult account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *account);
+static bool account_find(clUnit *unit, text *org_id, clAccount *account);
+static void account_create(clUnit *unit, text *org_id, clAccount *account);
+static void account_read(clAccount *account);
+static void account_set_int64(clAccount *account, int column, int64 value);
+static void account_require_range(const clAccount *account);
+static void raise_account_not_found(const text *org_id) pg_attribute_noreturn();
+
+/* ------------------------------------------------------------------------
+ * Locking and storing
+ * ------------------------------------------------------------------------
+ */
+
+void
+cl_account_lock(clUnit *unit, text *org_id, clAccount *account)
+{
+	if (account_find_and_lock(unit, org_id, false, account) != CL_LOCKED)
+		raise_account_not_found(org_id);
+}
+
+void
+cl_account_lock_or_create(clUnit *unit, text *org_id, clAccount *account)
+{
+	while (account_find_and_lock(unit, org_id, false, account) != CL_LOCKED)
+	{
+		account_create(unit, org_id, account);
+		cl_unit_refresh(unit);
+	}
+}
+
+bool
+cl_account_try_lock(clUnit *unit, text *org_id, clAccount *account)
+{
+	return account_find_and_lock(unit, org_id, true, account) == CL_LOCKED;
+}
+
+void
+cl_account_store(clUnit *unit, clAccount *account)
+{
+	account_require_range(account);
+
+	account_set_int64(account, ACCOUNT_BALANCE, account->balance);
+	account_set_int64(account, ACCOUNT_HELD, account->held);
+	account_set_int64(account, ACCOUNT_LAST_ENTRY_NO, account->last_entry_no);
+	account_set_int64(account, ACCOUNT_UPDATED_AT, account->updated_at);
+	cl_relation_update(unit, account->rel, &account->row);
+}
+
+static clLockResult
+account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *account)
+{
+	clLockResult result = CL_LOCK_GONE;
+
+	if (account_find(unit, org_id, account))
+		result = cl_relation_lock(unit, account->rel, &account->row, skip_locked);
+	if (result != CL_LOCKED)
+		return result;
+	account_read(account);
+
+	/* Locking follows updates, even of the key. */
+	if (VARSIZE_ANY_EXHDR(account->org_id) != VARSIZE_ANY_EXHDR(org_id) ||
+		memcmp(VARDATA_ANY(account->org_id), VARDATA_ANY(org_id), VARSIZE_ANY_EXHDR(org_id)) != 0)
+		return CL_LOCK_GONE;
+
+	cl_unit_refresh(unit);
+	return CL_LOCKED;
+}
+
+static bool
+account_find(clUnit *unit, text *org_id, clAccount *account)
+{
+	clKey		key = {ACCOUNT_ORG_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(org_id)};
+
+	account->rel = cl_relation_open(unit, cl_table_oid(CL_TABLE_ACCOUNT), &account_table);
+	return cl_relation_find(unit, account->rel, 1, &key, &account->row);
+}
+
+/* Make an empty account, unless somebody else did meanwhile. */
+static void
+account_create(clUnit *unit, text *org_id, clAccount *account)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	cl_row_init(&account->row);
+	cl_row_set(&account->row, ACCOUNT_ORG_ID, PointerGetDatum(org_id));
+	cl_row_set(&account->row, ACCOUNT_BALANCE, Int64GetDatum(0));
+	cl_row_set(&account->row, ACCOUNT_HELD, Int64GetDatum(0));
+	cl_row_set(&account->row, ACCOUNT_CREDIT_LIMIT, Int64GetDatum(0));
+	cl_row_set(&account->row, ACCOUNT_OVERAGE_LIMIT, Int64GetDatum(0));
+	cl_row_set(&account->row, ACCOUNT_FROZEN, BoolGetDatum(false));
+	cl_row_set(&account->row, ACCOUNT_LAST_ENTRY_NO, Int64GetDatum(0));
+	cl_row_set(&account->row, ACCOUNT_CREATED_AT, TimestampTzGetDatum(now));
+	cl_row_set(&account->row, ACCOUNT_UPDATED_AT, TimestampTzGetDatum(now));
+	(void) cl_relation_insert_absent(unit, account->rel, &account->row);
+}
+
+static void
+account_read(clAccount *account)
+{
+	const Datum *values = account->row.values;
+
+	account->org_id = DatumGetTextPP(values[ACCOUNT_ORG_ID - 1]);
+	account->balance = DatumGetInt64(values[ACCOUNT_BALANCE - 1]);
+	account->held = DatumGetInt64(values[ACCOUNT_HELD - 1]);
+	account->credit_limit = DatumGetInt64(values[ACCOUNT_CREDIT_LIMIT - 1]);
+	account->overage_limit = DatumGetInt64(values[ACCOUNT_OVERAGE_LIMIT - 1]);
+	account->frozen = DatumGetBool(values[ACCOUNT_FROZEN - 1]);
+	account->last_entry_no = DatumGetInt64(values[ACCOUNT_LAST_ENTRY_NO - 1]);
+	account->updated_at = DatumGetTimestampTz(values[ACCOUNT_UPDATED_AT - 1]);
+}
+
+static void
+account_set_int64(clAccount *account, int column, int64 value)
+{
+	if (DatumGetInt64(account->row.values[column - 1]) != value)
+		cl_row_set(&account->row, column, Int64GetDatum(value));
+}
+
+/* ------------------------------------------------------------------------
+ * Credits
+ * ------------------------------------------------------------------------
+ */
+
+TimestampTz
+cl_account_now(clAccount *account)
+{
+	account->updated_at = Max(GetCurrentTimestamp(), account->updated_at);
+	return account->updated_at;
+}
+
+int64
+cl_account_available(const clAccount *account)
+{
+	return account->balance - account->held + account->credit_limit;
+}
+
+void
+cl_account_require_available(const clAccount *account, int64 amount)
+{
+	if (amount <= 0 || amount <= cl_account_available(account))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_CL_INSUFFICIENT_CREDITS),
+			 errmsg("insufficient credits for organisation \"%s\"", text_to_cstring(account->org_id)),
+			 errdetail("Needed are %lld, available are %lld: balance %lld, held %lld, credit limit %lld.",
+					   (long long) amount, (long long) cl_account_available(account),
+					   (long long) account->balance, (long long) account->held,
+					   (long long) account->credit_limit),
+			 errhint("Grant credits and call again with the same arguments.")));
+}
+
+void
+cl_account_hold(clAccount *account, int64 amount)
+{
+	account->held += amount;
+	Assert(account->held >= 0);
+}
+
+void
+cl_account_move(clAccount *account, int64 amount)
+{
+	if (pg_add_s64_overflow(account->balance, amount, &account->balance))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("balance of organisation \"%s\" out of range", text_to_cstring(account->org_id)),
+				 errdetail("The movement is %lld.", (long long) amount)));
+}
+
+/*
+ * What may ever be available must fit into a bigint: with every hold settled
+ * in full, and with every hold given back.  An account in this range can
+ * settle all its holds.
+ */
+static void
+account_require_range(const clAccount *account)
+{
+	int64		ignored;
+
+	if (pg_sub_s64_overflow(account->balance, account->held, &ignored) ||
+		pg_add_s64_overflow(account->balance, account->credit_limit, &ignored))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("credits of organisation \"%s\" out of range", text_to_cstring(account->org_id)),
+				 errdetail("Balance would be %lld, held %lld, credit limit %lld.",
+						   (long long) account->balance, (long long) account->held,
+						   (long long) account->credit_limit)));
+}
+
+static void
+raise_account_not_found(const text *org_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CL_ACCOUNT_NOT_FOUND),
+			 errmsg("organisation \"%s\" has no account", text_to_cstring(org_id)),
+			 errhint("credit_grant() and credit_account_configure() make one.")));
+	pg_unreachable();
+}
+
+/* ------------------------------------------------------------------------
+ * SQL functions
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * credit_account_configure(org_id, credit_limit, overage_limit,
+ *		low_balance_threshold, frozen, metadata)
+ */
+Datum
+credit_account_configure(PG_FUNCTION_ARGS)
+{
+	text	   *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
+	clUnit	   *unit;
+	clAccount	account;
+	Datum		result;
+
+	if (!PG_ARGISNULL(1))
+		cl_require_minimum(PG_GETARG_INT64(1), "credit_limit", 0);
+	if (!PG_ARGISNULL(2))
+		cl_require_minimum(PG_GETARG_INT64(2), "overage_limit", 0);
+
+	unit = cl_unit_begin("credit_account_configure()");
+	cl_account_lock_or_create(unit, org_id, &account);
+
+	for (int argno = 1; argno <= 5; argno++)
+	{
+		static const int columns[] = {0, ACCOUNT_CREDIT_LIMIT, ACCOUNT_OVERAGE_LIMIT,
+		ACCOUNT_LOW_BALANCE_THRESHOLD, ACCOUNT_FROZEN, ACCOUNT_METADATA};
+
+		if (!PG_ARGISNULL(argno))
+			cl_row_set(&account.row, columns[argno], PG_GETARG_DATUM(argno));
+	}
+	account_read(&account);
+	(void) cl_account_now(&account);
+	cl_account_store(unit, &account);
+
+	result = cl_relation_composite(account.rel, &account.row);
+	cl_unit_end(unit);
+	PG_RETURN_DATUM(result);
+}
+
+Datum
+credit_balance(PG_FUNCTION_ARGS)
+{
+	text	   *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
+	clUnit	   *unit = cl_unit_begin_reading();
+	clAccount	account;
+
+	if (!account_find(unit, org_id, &account))
+		raise_account_not_found(org_id);
+	account_read(&account);
+	cl_unit_end(unit);
+	PG_RETURN_DATUM(cl_account_balance_result(&account));
+}
+
+/* credit_require_account(org_id): for functions written in SQL. */
+Datum
+credit_require_account(PG_FUNCTION_ARGS)
+{
+	text	   *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
+	clUnit	   *unit = cl_unit_begin_reading();
+	clAccount	account;
+
+	if (!account_find(unit, org_id, &account))
+		raise_account_not_found(org_id);
+	cl_unit_end(unit);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,129 @@
+/*-------------------------------------------------------------------------
+ *
+ * arguments.c
+ *	  Reading the arguments of SQL functions; bad input is refused here.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "arguments.h"
+
+PG_FUNCTION_INFO_V1(credit_require_argument);
+
+static void raise_timeout_out_of_range(const char *name, const Interval *timeout) pg_attribute_noreturn();
+
+void
+cl_require_not_null(bool isnull, const char *name)
+{
+	if (isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", name)));
+}
+
+text *
+cl_arg_identifier(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	cl_require_not_null(PG_ARGISNULL(argno), name);
+	return cl_arg_optional_identifier(fcinfo, argno, name);
+}
+
+text *
+cl_arg_optional_identifier(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	text	   *value = cl_arg_optional_text(fcinfo, argno);
+	int			length;
+
+	if (value == NULL)
+		return NULL;
+	length = VARSIZE_ANY_EXHDR(value);
+	if (length < 1 || length > CL_MAX_IDENTIFIER)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must be 1 to %d bytes long", name, CL_MAX_IDENTIFIER),
+				 errdetail("It is %d bytes long.", length)));
+	return value;
+}
+
+text *
+cl_arg_optional_text(FunctionCallInfo fcinfo, int argno)
+{
+	return PG_ARGISNULL(argno) ? NULL : PG_GETARG_TEXT_PP(argno);
+}
+
+int64
+cl_arg_amount(FunctionCallInfo fcinfo, int argno, const char *name, int64 minimum)
+{
+	int64		amount;
+
+	cl_require_not_null(PG_ARGISNULL(argno), name);
+	amount = PG_GETARG_INT64(argno);
+	cl_require_minimum(amount, name, minimum);
+	return amount;
+}
+
+void
+cl_require_minimum(int64 value, const char *name, int64 minimum)
+{
+	if (value < minimum)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must be at least %lld", name, (long long) minimum),
+				 errdetail("It is %lld.", (long long) value)));
+}
+
+/*
+ * Whether an interval of months and days is positive depends on when it
+ * starts; here it is measured as interval comparison does (a month has 30
+ * days), and cl_timeout_end looks again.
+ */
+Interval *
+cl_arg_optional_timeout(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	static const Interval zero = {0, 0, 0};
+	Interval   *timeout;
+
+	if (PG_ARGISNULL(argno))
+		return NULL;
+	timeout = PG_GETARG_INTERVAL_P(argno);
+	if (!DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(timeout), IntervalPGetDatum(&zero))))
+		raise_timeout_out_of_range(name, timeout);
+	return timeout;
+}
+
+TimestampTz
+cl_timeout_end(TimestampTz start, const Interval *timeout)
+{
+	TimestampTz end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+															  TimestampTzGetDatum(start),
+															  IntervalPGetDatum(timeout)));
+
+	if (end <= start || TIMESTAMP_NOT_FINITE(end))
+		raise_timeout_out_of_range("timeout", timeout);
+	return end;
+}
+
+static void
+raise_timeout_out_of_range(const char *name, const Interval *timeout)
+{
+	char	   *shown = DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(timeout)));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("argument \"%s\" must be a positive, finite interval", name),
+			 errdetail("It is %s.", shown)));
+	pg_unreachable();
+}
+
+/* credit_require_argument(argument_name text, is_null boolean): for functions written in SQL. */
+Datum
+credit_require_argument(PG_FUNCTION_ARGS)
+{
+	cl_require_not_null(PG_ARGISNULL(1) || PG_GETARG_BOOL(1),
+						PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,22 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.h
+ *	  The settings, all under the prefix credit_ledger.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CL_GUC_H
+#define CL_GUC_H
+
+/* Seconds until a hold expires that names no timeout of its own; > 0. */
+extern int	cl_commit_timeout;
+
+/* A clTimeoutAction: what becomes of an expired hold that names none. */
+extern int	cl_timeout_action;
+
+/* Seconds during which a caller may correct what the timeout settled; >= 0. */
+extern int	cl_true_up_window;
+
+extern void cl_guc_init(void);
+
+#endif							/* CL_GUC_H */

@@ -1,0 +1,134 @@
+/*-------------------------------------------------------------------------
+ *
+ * hold.c
+ *	  Holding credits: authorize, extend.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "arguments.h"
+#include "authorization_id.h"
+#include "errors.h"
+#include "guc.h"
+#include "idempotency.h"
+#include "results.h"
+#include "transition.h"
+
+PG_FUNCTION_INFO_V1(credit_authorize);
+PG_FUNCTION_INFO_V1(credit_extend);
+
+static void hold_make(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *timeout,
+					  clAuthorization *authorization);
+static void require_not_frozen(const clAccount *account);
+
+/*
+ * credit_authorize(org_id, amount, campaign_id, idempotency_key, timeout,
+ *		timeout_action, metadata)
+ */
+Datum
+credit_authorize(PG_FUNCTION_ARGS)
+{
+	text	   *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
+	int64		amount = cl_arg_amount(fcinfo, 1, "amount", 1);
+	text	   *campaign_id = cl_arg_optional_identifier(fcinfo, 2, "campaign_id");
+	text	   *key = cl_arg_optional_identifier(fcinfo, 3, "idempotency_key");
+	Interval   *timeout = cl_arg_optional_timeout(fcinfo, 4, "timeout");
+	clIdempotency call = {.operation = CL_OP_AUTHORIZE, .has_amount = true, .amount = amount};
+	clAuthorization authorization = {.timeout_action = cl_timeout_action};
+	clUnit	   *unit;
+	clAccount	account;
+	bool		replayed;
+	Datum		result;
+
+	call.campaign_id = campaign_id;
+	call.key = key != NULL ? key : campaign_id;
+	cl_require_not_null(call.key == NULL, "idempotency_key");
+	if (!PG_ARGISNULL(5))
+		authorization.timeout_action = cl_enum_label(CL_ENUM_TIMEOUT_ACTION, PG_GETARG_DATUM(5));
+	if (!PG_ARGISNULL(6))
+		authorization.metadata = PG_GETARG_VARLENA_P(6);
+
+	unit = cl_unit_begin("credit_authorize()");
+	cl_account_lock(unit, org_id, &account);
+	replayed = cl_idempotency_replay(unit, &account, &call);
+	if (replayed)
+		cl_authorization_get(unit, call.authorization_id, &authorization);
+	else
+		hold_make(unit, &account, &call, timeout, &authorization);
+	result = cl_authorization_result(&authorization, &account, replayed);
+	cl_unit_end(unit);
+	PG_RETURN_DATUM(result);
+}
+
+static void
+hold_make(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *timeout,
+		  clAuthorization *authorization)
+{
+	TimestampTz now;
+
+	require_not_frozen(account);
+	cl_account_require_available(account, call->amount);
+
+	now = cl_account_now(account);
+	authorization->authorization_id = cl_authorization_id_make(now, account->org_id);
+	authorization->org_id = account->org_id;
+	authorization->campaign_id = call->campaign_id;
+	authorization->idempotency_key = call->key;
+	authorization->status = CL_AUTHORIZED;
+	authorization->amount = call->amount;
+	authorization->authorized_amount = call->amount;
+	authorization->created_at = now;
+	authorization->expires_at = timeout != NULL ? cl_timeout_end(now, timeout) :
+		TimestampTzPlusMilliseconds(now, (int64) cl_commit_timeout * 1000);
+	cl_authorization_insert(unit, authorization);
+
+	call->authorization_id = authorization->authorization_id;
+	call->created_at = now;
+	cl_idempotency_insert(unit, account, call);
+
+	cl_account_hold(account, call->amount);
+	cl_account_store(unit, account);
+}
+
+static void
+require_not_frozen(const clAccount *account)
+{
+	if (account->frozen)
+		ereport(ERROR,
+				(errcode(ERRCODE_CL_ACCOUNT_FROZEN),
+				 errmsg("account of organisation \"%s\" is frozen", text_to_cstring(account->org_id)),
+				 errdetail("A frozen account takes no new holds; those it has can still be settled."),
+				 errhint("credit_account_configure() with frozen => false opens it again.")));
+}
+
+/* credit_extend(authorization_id, timeout) */
+Datum
+credit_extend(PG_FUNCTION_ARGS)
+{
+	text	   *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
+	Interval   *timeout = cl_arg_optional_timeout(fcinfo, 1, "timeout");
+	clUnit	   *unit;
+	clAccount	account;
+	clAuthorization authorization;
+	TimestampTz now;
+	clState		state;
+	Datum		result;
+
+	cl_require_not_null(timeout == NULL, "timeout");
+
+	unit = cl_unit_begin("credit_extend()");
+	cl_authorization_lock(unit, authorization_id, &account, &authorization);
+	now = cl_account_now(&account);
+	state = cl_state(&authorization, now);
+	if (cl_effect(state, CL_VERB_EXTEND) != CL_EFFECT_APPLY)
+		cl_raise_invalid_transition(&authorization, state, CL_VERB_EXTEND);
+	authorization.expires_at = cl_timeout_end(now, timeout);
+	cl_authorization_store(unit, &authorization);
+	result = cl_authorization_result(&authorization, &account, false);
+	cl_unit_end(unit);
+	PG_RETURN_DATUM(result);
+}

@@ -1,0 +1,142 @@
+/*-------------------------------------------------------------------------
+ *
+ * idempotency.c
+ *	  Idempotency keys: which were used, for what, and what came of it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/timestamp.h"
+
+#include "errors.h"
+#include "idempotency.h"
+
+/* Columns of credit_idempotency */
+enum
+{
+	IDEMPOTENCY_ORG_ID = 1,
+	IDEMPOTENCY_OPERATION,
+	IDEMPOTENCY_KEY,
+	IDEMPOTENCY_AMOUNT,
+	IDEMPOTENCY_CAMPAIGN_ID,
+	IDEMPOTENCY_AUTHORIZATION_ID,
+	IDEMPOTENCY_ENTRY_NO,
+	IDEMPOTENCY_CREATED_AT
+};
+
+static const clTable idempotency_table = {
+	.ncolumns = 8,
+	.nchecks = 0,
+	.columns = {"org_id", "operation", "idempotency_key", "amount", "campaign_id", "authorization_id",
+	"entry_no", "created_at"},
+};
+
+static bool same_parameters(const clIdempotency *a, const clIdempotency *b);
+static bool same_text(const text *a, const text *b);
+static char *show_parameters(const clIdempotency *call);
+static void raise_conflict(const clIdempotency *call, const clIdempotency *stored) pg_attribute_noreturn();
+
+bool
+cl_idempotency_replay(clUnit *unit, clAccount *account, clIdempotency *call)
+{
+	clRelation *rel = cl_relation_open(unit, cl_table_oid(CL_TABLE_IDEMPOTENCY), &idempotency_table);
+	clKey		keys[] = {
+		{IDEMPOTENCY_ORG_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(account->org_id)},
+		{IDEMPOTENCY_OPERATION, BTEqualStrategyNumber, F_ENUM_EQ, cl_enum_datum(CL_ENUM_OPERATION, call->operation)},
+		{IDEMPOTENCY_KEY, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(call->key)},
+	};
+	clIdempotency stored = {call->operation, call->key};
+	clRow		row;
+
+	if (!cl_relation_find(unit, rel, lengthof(keys), keys, &row))
+		return false;
+
+	stored.has_amount = !row.nulls[IDEMPOTENCY_AMOUNT - 1];
+	if (stored.has_amount)
+		stored.amount = DatumGetInt64(row.values[IDEMPOTENCY_AMOUNT - 1]);
+	if (!row.nulls[IDEMPOTENCY_CAMPAIGN_ID - 1])
+		stored.campaign_id = DatumGetTextPP(row.values[IDEMPOTENCY_CAMPAIGN_ID - 1]);
+	if (!row.nulls[IDEMPOTENCY_AUTHORIZATION_ID - 1])
+		stored.authorization_id = DatumGetTextPP(row.values[IDEMPOTENCY_AUTHORIZATION_ID - 1]);
+	if (!row.nulls[IDEMPOTENCY_ENTRY_NO - 1])
+		stored.entry_no = DatumGetInt64(row.values[IDEMPOTENCY_ENTRY_NO - 1]);
+	stored.created_at = DatumGetTimestampTz(row.values[IDEMPOTENCY_CREATED_AT - 1]);
+
+	if (!same_parameters(call, &stored))
+		raise_conflict(call, &stored);
+	*call = stored;
+	return true;
+}
+
+void
+cl_idempotency_insert(clUnit *unit, clAccount *account, const clIdempotency *call)
+{
+	clRow		row;
+
+	cl_row_init(&row);
+	cl_row_set(&row, IDEMPOTENCY_ORG_ID, PointerGetDatum(account->org_id));
+	cl_row_set(&row, IDEMPOTENCY_OPERATION, cl_enum_datum(CL_ENUM_OPERATION, call->operation));
+	cl_row_set(&row, IDEMPOTENCY_KEY, PointerGetDatum(call->key));
+	if (call->has_amount)
+		cl_row_set(&row, IDEMPOTENCY_AMOUNT, Int64GetDatum(call->amount));
+	if (call->campaign_id != NULL)
+		cl_row_set(&row, IDEMPOTENCY_CAMPAIGN_ID, PointerGetDatum(call->campaign_id));
+	if (call->authorization_id != NULL)
+		cl_row_set(&row, IDEMPOTENCY_AUTHORIZATION_ID, PointerGetDatum(call->authorization_id));
+	if (call->entry_no != 0)
+		cl_row_set(&row, IDEMPOTENCY_ENTRY_NO, Int64GetDatum(call->entry_no));
+	cl_row_set(&row, IDEMPOTENCY_CREATED_AT, TimestampTzGetDatum(call->created_at));
+	cl_relation_insert(unit, cl_relation_open(unit, cl_table_oid(CL_TABLE_IDEMPOTENCY), &idempotency_table), &row);
+}
+
+static bool
+same_parameters(const clIdempotency *a, const clIdempotency *b)
+{
+	return a->has_amount == b->has_amount && a->amount == b->amount &&
+		same_text(a->campaign_id, b->campaign_id) &&
+		(a->operation != CL_OP_REFUND || same_text(a->authorization_id, b->authorization_id));
+}
+
+static bool
+same_text(const text *a, const text *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+static char *
+show_parameters(const clIdempotency *call)
+{
+	StringInfoData shown;
+
+	initStringInfo(&shown);
+	if (call->has_amount)
+		appendStringInfo(&shown, "amount %lld", (long long) call->amount);
+	else
+		appendStringInfoString(&shown, "amount not given");
+	if (call->campaign_id != NULL)
+		appendStringInfo(&shown, ", campaign_id \"%s\"", text_to_cstring(call->campaign_id));
+	else if (call->operation == CL_OP_AUTHORIZE)
+		appendStringInfoString(&shown, ", no campaign_id");
+	if (call->operation == CL_OP_REFUND)
+		appendStringInfo(&shown, ", authorization_id \"%s\"", text_to_cstring(call->authorization_id));
+	return shown.data;
+}
+
+static void
+raise_conflict(const clIdempotency *call, const clIdempotency *stored)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CL_IDEMPOTENCY_CONFLICT),
+			 errmsg("idempotency key \"%s\" was used before with other parameters", text_to_cstring(call->key)),
+			 errdetail("Stored: %s. Passed: %s.", show_parameters(stored), show_parameters(call)),
+			 errhint("A new %s takes a new idempotency key.",
+					 cl_enum_name(CL_ENUM_OPERATION, call->operation))));
+	pg_unreachable();
+}

@@ -1,0 +1,330 @@
+/*-------------------------------------------------------------------------
+ *
+ * relation_write.c
+ *	  Writing the rows of tables.
+ *
+ * The model is the server's own execReplication.c, which writes the rows of
+ * user tables without a plan: an EState carries the result relations, their
+ * indexes and triggers, and the executor's routines do what INSERT, UPDATE
+ * and DELETE would do with a row.  Statement triggers and row security do
+ * not apply, as they do not there.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
+#include "storage/lmgr.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "relation_private.h"
+
+static ResultRelInfo *relation_target(clUnit *unit, clRelation *rel);
+static void relation_open_indexes(clRelation *rel, bool speculative);
+static TupleTableSlot *relation_write_slot(clUnit *unit, clRelation *rel, const clRow *row);
+static void carry_extra_columns(clRelation *from, clRelation *to, const clRow *row, TupleTableSlot *slot);
+static void relation_before_write(clUnit *unit, clRelation *rel, TupleTableSlot *slot, CmdType command);
+static void relation_store(clUnit *unit, clRelation *rel, TupleTableSlot *slot);
+static void relation_delete(clUnit *unit, clRelation *rel, const clRow *row);
+static void relation_set_updated_columns(clUnit *unit, clRelation *rel, const clRow *row);
+static void raise_suppressed(clRelation *rel) pg_attribute_noreturn();
+
+void
+cl_relation_insert(clUnit *unit, clRelation *rel, clRow *row)
+{
+	ResultRelInfo *target = relation_target(unit, rel);
+	TupleTableSlot *slot = relation_write_slot(unit, rel, row);
+
+	if (target->ri_TrigDesc != NULL && target->ri_TrigDesc->trig_insert_before_row &&
+		!ExecBRInsertTriggers(unit->estate, target, slot))
+		raise_suppressed(rel);
+	relation_store(unit, rel, slot);
+}
+
+/*
+ * Insert unless a row with this key is there; true if it was inserted.  Waits
+ * for another transaction that is inserting the same key.  The way of INSERT
+ * ... ON CONFLICT DO NOTHING (ExecInsert): a speculative insertion, taken
+ * back if the key turns up meanwhile.
+ */
+bool
+cl_relation_insert_absent(clUnit *unit, clRelation *rel, clRow *row)
+{
+	EState	   *estate = unit->estate;
+	ResultRelInfo *target = relation_target(unit, rel);
+	TupleTableSlot *slot = relation_write_slot(unit, rel, row);
+	List	   *recheck = NIL;
+	bool		conflict;
+
+	relation_open_indexes(rel, true);
+	if (target->ri_TrigDesc != NULL && target->ri_TrigDesc->trig_insert_before_row &&
+		!ExecBRInsertTriggers(estate, target, slot))
+		raise_suppressed(rel);
+	relation_before_write(unit, rel, slot, CMD_INSERT);
+
+	do
+	{
+		uint32		token;
+		ItemPointerData conflict_tid;
+
+		if (!cl_check_index_constraints(target, slot, estate, &conflict_tid))
+		{
+			/* The caller did not see it, so its snapshot is older. */
+			if (IsolationUsesXactSnapshot())
+				cl_relation_require_unchanged(rel, TM_Updated);
+			return false;
+		}
+
+		token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
+		table_tuple_insert_speculative(rel->rel, slot, estate->es_output_cid, 0, NULL, token);
+		conflict = false;
+		recheck = cl_insert_index_tuples(target, slot, estate, false, true, &conflict, CL_ALL_INDEXES);
+		table_tuple_complete_speculative(rel->rel, slot, token, !conflict);
+		SpeculativeInsertionLockRelease(GetCurrentTransactionId());
+	} while (conflict);
+
+	ExecARInsertTriggers(estate, target, slot, recheck, NULL);
+	return true;
+}
+
+void
+cl_relation_update(clUnit *unit, clRelation *rel, clRow *row)
+{
+	EState	   *estate = unit->estate;
+	ResultRelInfo *target = relation_target(unit, rel);
+	TupleTableSlot *slot = relation_write_slot(unit, rel, row);
+	ItemPointerData tid = row->tuple->t_self;
+	LockTupleMode lockmode;
+	TM_FailureData failure;
+	clUpdateIndexes indexes = CL_NO_INDEXES_TO_UPDATE;
+	List	   *recheck = NIL;
+
+	CheckCmdReplicaIdentity(rel->rel, CMD_UPDATE);
+
+	if (target->ri_TrigDesc != NULL)
+	{
+		relation_set_updated_columns(unit, rel, row);
+		if (target->ri_TrigDesc->trig_update_before_row)
+		{
+			EPQState	epqstate;
+
+			/*
+			 * The trigger code would follow a concurrent update by planning
+			 * the query again, which we do not have; so no such update may
+			 * come from here on.
+			 */
+			cl_relation_require_unchanged(rel, table_tuple_lock(rel->rel, &tid, unit->snapshot, rel->slot, estate->es_output_cid,
+													LockTupleExclusive, LockWaitBlock, 0, &failure));
+			ExecClearTuple(rel->slot);
+			cl_evalplanqual_init(&epqstate, estate);
+			if (!cl_before_update_triggers(estate, &epqstate, target, &tid, slot))
+				raise_suppressed(rel);
+		}
+	}
+
+	relation_before_write(unit, rel, slot, CMD_UPDATE);
+	cl_relation_require_unchanged(rel, table_tuple_update(rel->rel, &tid, slot, estate->es_output_cid, unit->snapshot,
+											  InvalidSnapshot, true, &failure, &lockmode, &indexes));
+	if (indexes != CL_NO_INDEXES_TO_UPDATE)
+	{
+		relation_open_indexes(rel, false);
+		relation_set_updated_columns(unit, rel, row);
+		recheck = cl_insert_index_tuples(target, slot, estate, true, false, NULL, indexes);
+	}
+	ExecARUpdateTriggers(estate, target, NULL, NULL, &tid, NULL, slot, recheck, NULL, false);
+}
+
+/*
+ * Delete the row from one relation and insert it into another, as an UPDATE
+ * of the partition key would; triggers see it so.  Columns that we do not
+ * know go along.
+ */
+void
+cl_relation_move(clUnit *unit, clRelation *from, clRelation *to, clRow *row)
+{
+	ResultRelInfo *target = relation_target(unit, to);
+	TupleTableSlot *slot;
+
+	relation_delete(unit, from, row);
+
+	slot = relation_write_slot(unit, to, row);
+	if (!from->in_order || !to->in_order)
+		carry_extra_columns(from, to, row, slot);
+	if (target->ri_TrigDesc != NULL && target->ri_TrigDesc->trig_insert_before_row &&
+		!ExecBRInsertTriggers(unit->estate, target, slot))
+		raise_suppressed(to);
+	relation_store(unit, to, slot);
+}
+
+static void
+relation_delete(clUnit *unit, clRelation *rel, const clRow *row)
+{
+	EState	   *estate = unit->estate;
+	ResultRelInfo *target = relation_target(unit, rel);
+	ItemPointerData tid = row->tuple->t_self;
+	TM_FailureData failure;
+
+	CheckCmdReplicaIdentity(rel->rel, CMD_DELETE);
+
+	if (target->ri_TrigDesc != NULL && target->ri_TrigDesc->trig_delete_before_row &&
+		!cl_before_delete_triggers(estate, NULL, target, &tid))
+		raise_suppressed(rel);
+	cl_relation_require_unchanged(rel, table_tuple_delete(rel->rel, &tid, estate->es_output_cid, unit->snapshot,
+											  InvalidSnapshot, true, &failure, true));
+	ExecARDeleteTriggers(estate, target, &tid, NULL, NULL, false);
+}
+
+static void
+relation_store(clUnit *unit, clRelation *rel, TupleTableSlot *slot)
+{
+	ResultRelInfo *target = rel->target;
+	List	   *recheck = NIL;
+
+	relation_open_indexes(rel, false);
+	relation_before_write(unit, rel, slot, CMD_INSERT);
+	table_tuple_insert(rel->rel, slot, unit->estate->es_output_cid, 0, NULL);
+	if (target->ri_NumIndices > 0)
+		recheck = cl_insert_index_tuples(target, slot, unit->estate, false, false, NULL, CL_ALL_INDEXES);
+	ExecARInsertTriggers(unit->estate, target, slot, recheck, NULL);
+}
+
+static void
+relation_before_write(clUnit *unit, clRelation *rel, TupleTableSlot *slot, CmdType command)
+{
+	TupleConstr *constraints = RelationGetDescr(rel->rel)->constr;
+
+	slot->tts_tableOid = RelationGetRelid(rel->rel);
+	if (constraints != NULL && constraints->has_generated_stored)
+		ExecComputeStoredGenerated(rel->target, unit->estate, slot, command);
+	if (rel->checked)
+		ExecConstraints(rel->target, slot, unit->estate);
+}
+
+/*
+ * The executor's view of a relation that is written.  It gets a range table
+ * entry of its own, since that is where the executor looks for the updated
+ * columns.
+ */
+static ResultRelInfo *
+relation_target(clUnit *unit, clRelation *rel)
+{
+	EState	   *estate = unit->estate;
+	MemoryContext old;
+	RangeTblEntry *rte;
+
+	if (rel->target != NULL)
+		return rel->target;
+
+	if (rel->rel->rd_rel->relkind != RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("partition \"%s\" is not an ordinary table", RelationGetRelationName(rel->rel))));
+
+	old = MemoryContextSwitchTo(estate->es_query_cxt);
+	rte = makeNode(RangeTblEntry);
+	rte->rtekind = RTE_RELATION;
+	rte->relid = RelationGetRelid(rel->rel);
+	rte->relkind = rel->rel->rd_rel->relkind;
+	rte->rellockmode = rel->lockmode;
+	estate->es_range_table = lappend(estate->es_range_table, rte);
+	estate->es_range_table_size = list_length(estate->es_range_table);
+
+	rel->target = makeNode(ResultRelInfo);
+	InitResultRelInfo(rel->target, rel->rel, estate->es_range_table_size, NULL, 0);
+	estate->es_opened_result_relations = lappend(estate->es_opened_result_relations, rel->target);
+	if (rel->slot == NULL)
+		rel->slot = table_slot_create(rel->rel, &estate->es_tupleTable);
+	MemoryContextSwitchTo(old);
+	return rel->target;
+}
+
+/* Opened when the first index tuple is to be written: deletes and HOT updates never need them. */
+static void
+relation_open_indexes(clRelation *rel, bool speculative)
+{
+	if (rel->target->ri_IndexRelationDescs == NULL)
+		ExecOpenIndices(rel->target, speculative);
+}
+
+/*
+ * The row as the relation stores it.  What a row that was read has in columns
+ * that we do not know stays as it is.
+ */
+static TupleTableSlot *
+relation_write_slot(clUnit *unit, clRelation *rel, const clRow *row)
+{
+	TupleDesc	desc = RelationGetDescr(rel->rel);
+	TupleTableSlot *slot = rel->write_slot;
+
+	if (slot == NULL)
+		slot = rel->write_slot = ExecInitExtraTupleSlot(unit->estate, desc, &TTSOpsVirtual);
+	ExecClearTuple(slot);
+
+	if (!rel->in_order)
+	{
+		if (row->tuple != NULL && row->tuple->t_tableOid == RelationGetRelid(rel->rel))
+			heap_deform_tuple(row->tuple, desc, slot->tts_values, slot->tts_isnull);
+		else
+			memset(slot->tts_isnull, true, desc->natts * sizeof(bool));
+	}
+	for (int i = 0; i < rel->table->ncolumns; i++)
+	{
+		slot->tts_values[rel->attnums[i] - 1] = row->values[i];
+		slot->tts_isnull[rel->attnums[i] - 1] = row->nulls[i];
+	}
+	return ExecStoreVirtualTuple(slot);
+}
+
+static void
+carry_extra_columns(clRelation *from, clRelation *to, const clRow *row, TupleTableSlot *slot)
+{
+	TupleDesc	desc = RelationGetDescr(to->rel);
+	TupleDesc	from_desc = RelationGetDescr(from->rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		AttrNumber	source;
+		bool		known = false;
+
+		for (int column = 0; column < to->table->ncolumns; column++)
+			known |= to->attnums[column] == att->attnum;
+		if (known || att->attisdropped)
+			continue;
+		source = get_attnum(RelationGetRelid(from->rel), NameStr(att->attname));
+		if (source != InvalidAttrNumber && TupleDescAttr(from_desc, source - 1)->atttypid == att->atttypid)
+			slot->tts_values[i] = heap_getattr(row->tuple, source, from_desc, &slot->tts_isnull[i]);
+	}
+}
+
+static void
+relation_set_updated_columns(clUnit *unit, clRelation *rel, const clRow *row)
+{
+	MemoryContext old = MemoryContextSwitchTo(unit->estate->es_query_cxt);
+	Bitmapset  *columns = NULL;
+
+	for (int i = 0; i < rel->table->ncolumns; i++)
+	{
+		if (row->changed & (UINT32_C(1) << i))
+			columns = bms_add_member(columns, rel->attnums[i] - FirstLowInvalidHeapAttributeNumber);
+	}
+	cl_rte_set_updated_columns(unit->estate, rel->target->ri_RangeTableIndex, columns);
+	MemoryContextSwitchTo(old);
+}
+
+/* A ledger with a row left out would be wrong; a trigger that objects must raise. */
+static void
+raise_suppressed(clRelation *rel)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+			 errmsg("a trigger on \"%s\" suppressed a row of the ledger", RelationGetRelationName(rel->rel)),
+			 errhint("A BEFORE trigger on this table must return the row or raise an error.")));
+}

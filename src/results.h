@@ -1,0 +1,24 @@
+/*-------------------------------------------------------------------------
+ *
+ * results.h
+ *	  What the SQL functions answer with: values of the composite types.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CL_RESULTS_H
+#define CL_RESULTS_H
+
+#include "account.h"
+#include "authorization.h"
+#include "entry.h"
+
+/* A credit_authorization; the account gives what is available after the call. */
+extern Datum cl_authorization_result(const clAuthorization *authorization, const clAccount *account, bool replayed);
+
+/* A credit_movement. */
+extern Datum cl_movement_result(const clEntry *entry, const clAccount *account, bool replayed);
+
+/* A credit_account_balance. */
+extern Datum cl_account_balance_result(const clAccount *account);
+
+#endif							/* CL_RESULTS_H */

@@ -1,0 +1,242 @@
+/*-------------------------------------------------------------------------
+ *
+ * sweep.c
+ *	  Settling holds that expired.
+ *
+ * Expired holds are read in chunks, and those of one organisation in a chunk
+ * are settled together: its account is locked and written once.  A chunk runs
+ * in one subtransaction; if anything in it fails, it is done again with a
+ * subtransaction for each organisation, so that the one that fails is alone.
+ *
+ * What was read without a lock is only a suggestion.  Once the account is
+ * locked, each hold is read again, and settled if it is still live and still
+ * expired.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "account.h"
+#include "arguments.h"
+#include "authorization.h"
+#include "settlement.h"
+#include "sweep.h"
+
+#define CHUNK_ROWS 1000
+
+PG_FUNCTION_INFO_V1(credit_sweep);
+
+typedef struct Candidate
+{
+	text	   *org_id;
+	text	   *authorization_id;
+} Candidate;
+
+/* Candidates of one chunk, those of an organisation side by side. */
+typedef struct Chunk
+{
+	TimestampTz as_of;
+	int			count;
+	Candidate	candidates[CHUNK_ROWS];
+} Chunk;
+
+static int	chunk_read(clScan *scan, Chunk *chunk, int max_rows);
+static int	compare_candidates(const void *a, const void *b);
+static int	sweep_chunk(const Chunk *chunk);
+static bool sweep_guarded(const Chunk *chunk, int first, int count, int *settled);
+static int	sweep_range(const Chunk *chunk, int first, int count);
+static int	sweep_organisation(const Chunk *chunk, int first, int count);
+static int	organisation_end(const Chunk *chunk, int first, int end);
+
+int
+cl_sweep(TimestampTz as_of, int max_rows)
+{
+	clUnit	   *unit = cl_unit_begin("credit_sweep()");
+	clScan	   *scan = cl_authorization_scan_expired(unit, as_of);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "credit_ledger sweep",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	int			settled = 0;
+
+	while (settled < max_rows)
+	{
+		Chunk	   *chunk = palloc(sizeof(Chunk));
+
+		chunk->as_of = as_of;
+		if (chunk_read(scan, chunk, max_rows - settled) == 0)
+			break;
+		settled += sweep_chunk(chunk);
+		MemoryContextReset(context);
+	}
+
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	cl_scan_end(scan);
+	cl_unit_end(unit);
+	return settled;
+}
+
+static int
+chunk_read(clScan *scan, Chunk *chunk, int max_rows)
+{
+	clAuthorization authorization;
+
+	chunk->count = 0;
+	while (chunk->count < Min(max_rows, CHUNK_ROWS) && cl_authorization_next_expired(scan, &authorization))
+	{
+		chunk->candidates[chunk->count].org_id = authorization.org_id;
+		chunk->candidates[chunk->count].authorization_id = authorization.authorization_id;
+		chunk->count++;
+	}
+	qsort(chunk->candidates, chunk->count, sizeof(Candidate), compare_candidates);
+	return chunk->count;
+}
+
+static int
+compare_candidates(const void *a, const void *b)
+{
+	const text *left = ((const Candidate *) a)->org_id;
+	const text *right = ((const Candidate *) b)->org_id;
+	int			length = Min(VARSIZE_ANY_EXHDR(left), VARSIZE_ANY_EXHDR(right));
+	int			order = memcmp(VARDATA_ANY(left), VARDATA_ANY(right), length);
+
+	return order != 0 ? order : (int) VARSIZE_ANY_EXHDR(left) - (int) VARSIZE_ANY_EXHDR(right);
+}
+
+static int
+sweep_chunk(const Chunk *chunk)
+{
+	int			settled = 0;
+	int			total = 0;
+
+	if (sweep_guarded(chunk, 0, chunk->count, &settled))
+		return settled;
+
+	for (int first = 0, end; first < chunk->count; first = end)
+	{
+		end = organisation_end(chunk, first, chunk->count);
+		if (sweep_guarded(chunk, first, end - first, &settled))
+			total += settled;
+	}
+	return total;
+}
+
+/*
+ * Sweep a range of a chunk in a subtransaction; false if it was rolled back.
+ * The error is a WARNING where the range is one organisation, which leaves
+ * nobody else to blame.  What ends the whole transaction anyway (a conflict
+ * of serializable transactions, a cancelled query, a lack of resources) is
+ * raised.  The model is plpgsql's exec_stmt_block.
+ */
+static bool
+sweep_guarded(const Chunk *chunk, int first, int count, int *settled)
+{
+	MemoryContext old_context = CurrentMemoryContext;
+	ResourceOwner old_owner = CurrentResourceOwner;
+	bool		one_organisation = organisation_end(chunk, first, first + count) == first + count;
+	volatile bool done = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(old_context);
+	PG_TRY();
+	{
+		*settled = sweep_range(chunk, first, count);
+		ReleaseCurrentSubTransaction();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+		int			category;
+
+		MemoryContextSwitchTo(old_context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(old_context);
+		CurrentResourceOwner = old_owner;
+
+		category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+		if (category == ERRCODE_TRANSACTION_ROLLBACK || category == ERRCODE_INSUFFICIENT_RESOURCES ||
+			category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_SYSTEM_ERROR)
+			ReThrowError(error);
+		if (one_organisation)
+			ereport(WARNING,
+					(errcode(error->sqlerrcode),
+					 errmsg("could not settle expired holds of organisation \"%s\": %s",
+							text_to_cstring(chunk->candidates[first].org_id), error->message)));
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+
+	MemoryContextSwitchTo(old_context);
+	CurrentResourceOwner = old_owner;
+	return done;
+}
+
+static int
+sweep_range(const Chunk *chunk, int first, int count)
+{
+	int			settled = 0;
+
+	for (int start = first, end; start < first + count; start = end)
+	{
+		end = organisation_end(chunk, start, first + count);
+		settled += sweep_organisation(chunk, start, end - start);
+	}
+	return settled;
+}
+
+static int
+sweep_organisation(const Chunk *chunk, int first, int count)
+{
+	static const clSettlement expiry = {.verb = CL_VERB_EXPIRE, .all = true};
+	clUnit	   *unit = cl_unit_begin("credit_sweep()");
+	clAccount	account;
+	int			settled = 0;
+
+	if (cl_account_try_lock(unit, chunk->candidates[first].org_id, &account))
+	{
+		for (int i = first; i < first + count; i++)
+		{
+			clAuthorization authorization;
+
+			if (cl_authorization_find_open(unit, chunk->candidates[i].authorization_id, &authorization) &&
+				authorization.expires_at < chunk->as_of &&
+				cl_settle(unit, &account, &authorization, &expiry))
+				settled++;
+		}
+		if (settled > 0)
+			cl_account_store(unit, &account);
+	}
+	cl_unit_end(unit);
+	return settled;
+}
+
+/* Where the organisation that starts at first ends. */
+static int
+organisation_end(const Chunk *chunk, int first, int end)
+{
+	int			i = first + 1;
+
+	while (i < end && compare_candidates(&chunk->candidates[first], &chunk->candidates[i]) == 0)
+		i++;
+	return i;
+}
+
+/* credit_sweep(as_of, max_rows) */
+Datum
+credit_sweep(PG_FUNCTION_ARGS)
+{
+	TimestampTz as_of = PG_ARGISNULL(0) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(0);
+
+	cl_require_not_null(PG_ARGISNULL(1), "max_rows");
+	cl_require_minimum(PG_GETARG_INT32(1), "max_rows", 1);
+	PG_RETURN_INT32(cl_sweep(as_of, PG_GETARG_INT32(1)));
+}
