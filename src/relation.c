@@ -32,6 +32,7 @@ struct clScan
 	MemoryContext context;		/* what the access method remembers between rows */
 	IndexScanDesc index_scan;	/* or */
 	TableScanDesc table_scan;
+	bool		ended;			/* an access method that is asked on begins again */
 };
 
 static void relation_map_columns(clRelation *rel);
@@ -273,10 +274,14 @@ cl_scan_begin(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys)
 bool
 cl_scan_next(clScan *scan, clRow *row)
 {
-	MemoryContext caller = MemoryContextSwitchTo(scan->context);
+	MemoryContext caller;
 	TupleTableSlot *slot = scan->rel->slot;
 	bool		found;
 
+	if (scan->ended)
+		return false;
+
+	caller = MemoryContextSwitchTo(scan->context);
 	if (scan->index_scan != NULL)
 		found = index_getnext_slot(scan->index_scan, ForwardScanDirection, slot);
 	else
@@ -285,6 +290,7 @@ cl_scan_next(clScan *scan, clRow *row)
 	if (found)
 		row_read(scan->rel, slot, row);
 	ExecClearTuple(slot);
+	scan->ended = !found;
 	return found;
 }
 
