@@ -1,0 +1,203 @@
+"""What is measured. A case is a function (bench) that makes itself a database and emits its figures, round by round.
+
+Sides are interleaved: every round measures each of them, starting with another one each time, so that what else happens
+on the machine hits all of them alike. Two figures of the same round are comparable; the report takes ratios of those.
+"""
+
+import re
+from dataclasses import dataclass, field, replace
+
+from server import median_of, percentile, pgbench, psql, value
+
+ORGANISATIONS = 10000
+BATCH = 1000
+EXPIRED = 10000
+
+
+@dataclass(frozen=True)
+class Side:
+    name: str
+    search_path: str
+    script: str = "pair.sql"
+    settings: dict = field(default_factory=dict)
+    database: str = "bench"
+
+
+EXTENSION = Side("extension", "extension")
+EARLY = Side("extension, early lock release", "extension", settings={"credit_ledger.early_lock_release": "on"})
+RIVAL = Side("PL/pgSQL", "rival,extension")
+INSERT = Side("INSERT", "floor", script="insert.sql")
+INSERT_SELECT = Side("INSERT SELECT", "bulk,extension", script="insert_select.sql")
+
+
+def spread(clients):
+    def case(bench):
+        rates(bench, f"spread_{clients}", [EXTENSION, RIVAL, INSERT], clients, ORGANISATIONS)
+    return case
+
+
+def hot(name, organisations):
+    def case(bench):
+        sides = [EXTENSION, RIVAL]
+        if bench.has_setting("credit_ledger.early_lock_release"):
+            sides.insert(1, EARLY)
+        rates(bench, name, sides, 16, organisations)
+    return case
+
+
+def rates(bench, name, sides, clients, organisations):
+    bench.make_database()
+    warm_up(sides, organisations)
+    measure_rates(bench, name, sides, clients, organisations)
+
+
+def warm_up(sides, organisations):
+    """Lets every side touch the pages that it will touch again, so that full-page images lie behind it."""
+    clients = 4
+    pairs = 2 * organisations + 2000
+    for side in sides:
+        psql(side.database, "CHECKPOINT")
+        pgbench(side.database, side.script, clients, side.search_path, {**side.settings, "synchronous_commit": "off"},
+                transactions=pairs // clients, orgs=organisations)
+
+
+def measure_rates(bench, name, sides, clients, organisations):
+    for number, side in bench.rounds(sides):
+        result = pgbench(side.database, side.script, clients, side.search_path, side.settings,
+                         seconds=bench.seconds, orgs=organisations)
+        bench.emit(name, side.name, "pairs/s", number, result.per_second)
+        bench.emit(name, side.name, "p50 ms", number, percentile(result.latencies_ms, 50))
+        bench.emit(name, side.name, "p99 ms", number, percentile(result.latencies_ms, 99))
+
+
+def many(name, organisations):
+    """Many authorizations in one call, and many commits in one call, by one client: rows a second of each statement."""
+    def case(bench):
+        bench.make_database()
+        if value("bench", "SELECT count(*) FROM pg_proc WHERE proname = 'credit_authorize_many'") == "1":
+            return  # the rival's alone
+        sides = [replace(EXTENSION, script="many.sql"), replace(RIVAL, script="many.sql"), INSERT_SELECT]
+        for side in sides:
+            psql(side.database, "CHECKPOINT")
+            pgbench(side.database, side.script, 1, side.search_path, transactions=10, orgs=organisations)
+        for number, side in bench.rounds(sides):
+            result = pgbench(side.database, side.script, 1, side.search_path, seconds=bench.seconds, orgs=organisations)
+            for metric, milliseconds in zip(("authorize rows/s", "commit rows/s"), result.statements_ms, strict=True):
+                bench.emit(name, side.name, metric, number, BATCH * 1000 / milliseconds)
+    return case
+
+
+def wal(bench):
+    """WAL bytes of one authorize + commit in the steady state, and of which records they are made."""
+    pairs = 10000
+    bench.make_database()
+    with bench.autovacuum_off():
+        for side in (EXTENSION, RIVAL):
+            warm_up([side], ORGANISATIONS)
+            start = value(side.database, "SELECT pg_current_wal_insert_lsn()")
+            pgbench(side.database, side.script, 1, side.search_path, {"synchronous_commit": "off"},
+                    transactions=pairs, orgs=ORGANISATIONS)
+            end = value(side.database, "SELECT pg_current_wal_insert_lsn()")
+            emit_wal(bench, side, pairs, start, end)
+
+
+def emit_wal(bench, side, pairs, start, end):
+    psql(side.database, "SELECT pg_switch_wal()")  # only flushed WAL can be read
+    records = psql(side.database, f"""
+        SELECT "resource_manager/record_type", "count", record_size, fpi_size
+        FROM pg_get_wal_stats('{start}', '{end}', true)
+        WHERE "count" > 0""")
+    images = sum(int(fpi) for _, _, _, fpi in records)
+    total = int(value(side.database, f"SELECT '{end}'::pg_lsn - '{start}'::pg_lsn"))
+    bench.emit("wal", side.name, "bytes", 1, (total - images) / pairs)
+    bench.emit("wal", side.name, "bytes of full-page images", 1, images / pairs)
+    for record, count, size, _ in sorted(records, key=lambda row: -int(row[2])):
+        if int(count) * 1000 >= pairs:
+            bench.emit("wal_records", side.name, f"{record}, records", 1, int(count) / pairs)
+            bench.emit("wal_records", side.name, f"{record}, bytes", 1, int(size) / pairs)
+
+
+def history(bench):
+    """An empty ledger beside one with bench.history settled authorizations, each in a database of its own."""
+    bench.make_database("empty")
+    bench.make_database("history")
+    psql("history", file="history.sql", search_path="extension", rows=bench.history)
+    sides = [replace(EXTENSION, name=name, database=name) for name in ("empty", "history")]
+    for side in sides:
+        psql(side.database, "VACUUM (FREEZE, ANALYZE)")
+    warm_up(sides, ORGANISATIONS)
+    measure_rates(bench, "history_rate", sides, 16, ORGANISATIONS)
+    history_sweep(bench, sides + [replace(RIVAL, database="empty")])
+    history_orphans(bench, sides)
+    history_upkeep(bench, sides)
+
+
+def history_sweep(bench, sides):
+    for number, side in bench.rounds(sides):
+        hold(side, f"sweep-{number}", EXPIRED)
+        psql(side.database, "VACUUM credit_ledger_open, credit_account; CHECKPOINT", search_path=side.search_path)
+        swept, milliseconds = psql(side.database, f"""
+            SELECT clock_timestamp() AS start \\gset
+            SELECT credit_sweep(clock_timestamp() + interval '1 day', {EXPIRED}) AS swept \\gset
+            SELECT :swept, extract(epoch FROM clock_timestamp() - :'start') * 1000""", search_path=side.search_path)[0]
+        if int(swept) != EXPIRED:
+            raise SystemExit(f"history_sweep: {side.name} swept {swept} holds")
+        bench.emit("history_sweep", side.name, "ms", number, float(milliseconds))
+
+
+def history_orphans(bench, sides):
+    """The runbook's query for orphaned authorizations, with 1,000 of them among 10,000 live holds."""
+    for side in sides:
+        hold(side, "orphan", EXPIRED)
+        psql(side.database, """
+            UPDATE credit_ledger_open SET created_at = created_at - interval '2 hours'
+            WHERE idempotency_key IN (SELECT 'orphan-' || i FROM generate_series(1, 1000) i);
+            VACUUM ANALYZE credit_ledger_open""", search_path=side.search_path)
+    for number, side in bench.rounds(sides):
+        bench.emit("history_orphans", side.name, "ms", number, median_of(11, lambda: explained_ms(side, """
+            SELECT authorization_id, amount, created_at FROM credit_ledger
+            WHERE status = 'authorized' AND created_at < now() - interval '1 hour'""")))
+
+
+def history_upkeep(bench, sides):
+    """What the run left to vacuum, how big it made the tables that must stay small, and whether all of it adds up."""
+    for side in sides:
+        for table in ("credit_account", "credit_ledger_open", "credit_ledger_settled_default", "credit_entry_default",
+                      "credit_idempotency"):
+            size = value(side.database, f"SELECT pg_total_relation_size('{table}')", side.search_path)
+            bench.emit("history_upkeep", side.name, f"{table}, MB with indexes", 1, int(size) / 1e6)
+            bench.emit("history_upkeep", side.name, f"{table}, ms of VACUUM", 1, timed(side, f"VACUUM {table}"))
+        bench.emit("history_upkeep", side.name, "credit_verify, ms", 1, timed(side, """
+            DO $$ BEGIN IF EXISTS (SELECT FROM credit_verify()) THEN RAISE 'the ledger is not sound'; END IF; END $$"""))
+
+
+def hold(side, key, holds):
+    psql(side.database, f"""
+        SELECT count(*)
+        FROM generate_series(1, {holds}) i, credit_authorize('org-' || 1 + i % {ORGANISATIONS}, 100, '{key}-' || i)""",
+         search_path=side.search_path)
+
+
+def explained_ms(side, query):
+    plan = psql(side.database, f"EXPLAIN (ANALYZE, TIMING OFF) {query}", search_path=side.search_path)
+    return float(re.search(r"Execution Time: ([0-9.]+) ms", plan[-1][0])[1])
+
+
+def timed(side, statement):
+    return float(psql(side.database, f"""
+        SELECT clock_timestamp() AS start \\gset
+        {statement};
+        SELECT extract(epoch FROM clock_timestamp() - :'start') * 1000""", search_path=side.search_path)[0][0])
+
+
+CASES = {
+    "spread_1": spread(1),
+    "spread_16": spread(16),
+    "spread_64": spread(64),
+    "hot_one": hot("hot_one", 1),
+    "hot_sixteen": hot("hot_sixteen", 16),
+    "many_spread": many("many_spread", ORGANISATIONS),
+    "many_one": many("many_one", 1),
+    "wal": wal,
+    "history": history,
+}

@@ -1,0 +1,19 @@
+-- The floor: what a one-row INSERT into a simple table with a primary key costs, a transaction each.
+
+CREATE SCHEMA floor;
+
+CREATE TABLE floor.row (
+  id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  org_id     text NOT NULL,
+  amount     bigint NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- And what INSERT ... SELECT into the ledger's own tables costs, with all their indexes and constraints.
+CREATE SCHEMA bulk;
+SET search_path = bulk;
+
+CREATE TABLE credit_idempotency (LIKE extension.credit_idempotency INCLUDING ALL);
+CREATE TABLE credit_ledger_open (LIKE extension.credit_ledger_open INCLUDING ALL);
+CREATE TABLE credit_ledger_settled (LIKE extension.credit_ledger_settled_default INCLUDING ALL);
+CREATE TABLE credit_entry (LIKE extension.credit_entry_default INCLUDING ALL);

@@ -1,0 +1,119 @@
+"""Reads the figures of bench/measure, and knows what they are held against."""
+
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass
+
+TITLES = {
+    "spread_1": "authorize + commit: 1 client, 10,000 organisations",
+    "spread_16": "authorize + commit: 16 clients, 10,000 organisations",
+    "spread_64": "authorize + commit: 64 clients, 10,000 organisations",
+    "hot_one": "authorize + commit: 16 clients, one organisation",
+    "hot_sixteen": "authorize + commit: 16 clients, 16 organisations",
+    "many_spread": "1,000 in one call, 1 client, 10,000 organisations",
+    "many_one": "1,000 in one call, 1 client, one organisation",
+    "wal": "WAL of one authorize + commit, steady state",
+    "wal_records": "the records of that WAL",
+    "history_rate": "authorize + commit with history: 16 clients, 10,000 organisations",
+    "history_sweep": "credit_sweep of 10,000 expired holds",
+    "history_orphans": "the runbook's orphan query",
+    "history_upkeep": "the tables after the cases with history",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A side's figure as a ratio to another side's, or by itself; with its target, if there is one."""
+    case: str
+    metric: str
+    side: str
+    against: str = None
+    at_least: float = None
+    at_most: float = None
+
+    def target(self):
+        if self.at_least is not None:
+            return f">= {self.at_least:,g}"
+        if self.at_most is not None:
+            return f"<= {self.at_most:,g}"
+        return ""
+
+    def verdict(self, figure):
+        if self.at_least is None and self.at_most is None:
+            return ""
+        met = figure >= self.at_least if self.at_least is not None else figure <= self.at_most
+        return "met" if met else "not met"
+
+
+_EXTENSION, _EARLY, _RIVAL = "extension", "extension, early lock release", "PL/pgSQL"
+
+COMPARISONS = [
+    Comparison("spread_1", "pairs/s", _EXTENSION, _RIVAL),
+    Comparison("spread_1", "pairs/s", _EXTENSION, "INSERT"),
+    Comparison("spread_16", "pairs/s", _EXTENSION, _RIVAL, at_least=1.6),
+    Comparison("spread_16", "pairs/s", _EXTENSION, "INSERT", at_least=0.6),
+    Comparison("spread_64", "pairs/s", _EXTENSION, _RIVAL),
+    Comparison("spread_64", "pairs/s", _EXTENSION, "INSERT"),
+    Comparison("hot_one", "pairs/s", _EXTENSION, _RIVAL),
+    Comparison("hot_one", "pairs/s", _EARLY, _RIVAL, at_least=4),
+    Comparison("hot_sixteen", "pairs/s", _EXTENSION, _RIVAL),
+    Comparison("hot_sixteen", "pairs/s", _EARLY, _RIVAL),
+    Comparison("many_spread", "authorize rows/s", _EXTENSION, _RIVAL, at_least=4),
+    Comparison("many_spread", "authorize rows/s", _EXTENSION, "INSERT SELECT", at_least=1),
+    Comparison("many_spread", "commit rows/s", _EXTENSION, _RIVAL),
+    Comparison("many_spread", "commit rows/s", _EXTENSION, "INSERT SELECT"),
+    Comparison("many_one", "authorize rows/s", _EXTENSION, _RIVAL, at_least=4),
+    Comparison("many_one", "authorize rows/s", _EXTENSION, "INSERT SELECT", at_least=1),
+    Comparison("many_one", "commit rows/s", _EXTENSION, _RIVAL),
+    Comparison("many_one", "commit rows/s", _EXTENSION, "INSERT SELECT"),
+    Comparison("wal", "bytes", _EXTENSION, at_most=2000),
+    Comparison("wal", "bytes", _EXTENSION, _RIVAL),
+    Comparison("history_rate", "pairs/s", "history", "empty", at_least=0.9),
+    Comparison("history_sweep", "ms", "history", "empty", at_most=1.2),
+    Comparison("history_sweep", "ms", "empty", _RIVAL),
+    Comparison("history_orphans", "ms", "history", "empty", at_most=1.2),
+]
+
+
+@dataclass(frozen=True)
+class Spread:
+    median: float
+    low: float
+    high: float
+
+
+class Results:
+    def __init__(self, path):
+        self.about = {}
+        self.figures = defaultdict(dict)    # (case, side, metric): {round: figure}
+        with open(path) as lines:
+            for line in lines:
+                case, side, metric, number, figure = line.rstrip("\n").split("\t")
+                if case == "about":
+                    self.about[metric] = figure
+                else:
+                    self.figures[case, side, metric][int(number)] = float(figure)
+
+    def cases(self):
+        return list(dict.fromkeys(case for case, _, _ in self.figures))
+
+    def sides(self, case, metric):
+        return [s for c, s, m in self.figures if (c, m) == (case, metric)]
+
+    def metrics(self, case):
+        return list(dict.fromkeys(metric for c, _, metric in self.figures if c == case))
+
+    def spread(self, case, side, metric):
+        return _spread(self.figures[case, side, metric].values()) if (case, side, metric) in self.figures else None
+
+    def compare(self, comparison):
+        """The spread of the rounds' ratios, or of the figure itself if it stands alone; None if it was not measured."""
+        of = self.figures.get((comparison.case, comparison.side, comparison.metric))
+        if comparison.against is None or of is None:
+            return of and _spread(of.values())
+        to = self.figures.get((comparison.case, comparison.against, comparison.metric))
+        return to and _spread([of[number] / to[number] for number in of.keys() & to.keys()])
+
+
+def _spread(figures):
+    return Spread(statistics.median(figures), min(figures), max(figures))

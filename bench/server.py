@@ -1,0 +1,76 @@
+"""The throwaway server that scripts/with-server started, through its own clients: psql and pgbench."""
+
+import itertools
+import os
+import re
+import statistics
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+# Every pgbench run gets a number of its own, so that no two of them use the same idempotency key.
+_runs = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class PgbenchResult:
+    per_second: float
+    latencies_ms: list      # of each script execution, sorted; empty unless asked for
+    statements_ms: list     # the average of each SQL statement of the script, in its order
+
+
+def psql(database, sql=None, file=None, search_path=None, **variables):
+    """Runs sql or a file of this directory, stopping at the first error; returns the rows as lists of strings."""
+    command = ["psql", "-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-d", database]
+    for name, value in variables.items():
+        command += ["-v", f"{name}={value}"]
+    command += ["-f", str(HERE / file)] if file else ["-f", "-"]
+    output = _run(command, search_path, {}, sql)
+    return [line.split("\t") for line in output.splitlines()]
+
+
+def value(database, sql, search_path=None):
+    """The single value that a query gives."""
+    return psql(database, sql, search_path=search_path)[0][0]
+
+
+def pgbench(database, script, clients, search_path, settings=None, seconds=None, transactions=None, **variables):
+    """Runs a script of pgbench/ for so many seconds, or so many transactions a client."""
+    with tempfile.TemporaryDirectory() as directory:
+        command = ["pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", str(min(clients, os.cpu_count())),
+                   "-f", str(HERE / "pgbench" / script), "-D", f"run={next(_runs)}", "-D", "n=0",
+                   "-r", "-l", f"--log-prefix={directory}/log"]
+        command += ["-T", str(seconds)] if seconds else ["-t", str(transactions)]
+        for name, setting in variables.items():
+            command += ["-D", f"{name}={setting}"]
+        output = _run(command + [database], search_path, settings or {})
+        latencies = sorted(int(line.split()[2]) / 1000
+                           for log in Path(directory).iterdir() for line in log.read_text().splitlines())
+    statements = re.findall(r"^ +([0-9.]+) +[0-9]+ +(\S)", output, re.MULTILINE)
+    return PgbenchResult(
+        per_second=float(re.search(r"^tps = ([0-9.]+)", output, re.MULTILINE)[1]),
+        latencies_ms=latencies,
+        statements_ms=[float(ms) for ms, first in statements if first != "\\"])
+
+
+def percentile(ordered, percent):
+    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
+
+
+def median_of(repetitions, measure):
+    return statistics.median(measure() for _ in range(repetitions))
+
+
+def _run(command, search_path, settings, stdin=None):
+    options = dict(settings)
+    if search_path:
+        options["search_path"] = search_path
+    environment = dict(os.environ, PGOPTIONS=" ".join(
+        f"-c {name}={setting}" for name, setting in {"client_min_messages": "warning", **options}.items()))
+    done = subprocess.run(command, input=stdin, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+    return done.stdout
