@@ -1,0 +1,214 @@
+# Goal: what the ledger answered survives a crash, whole; what it did not answer is there whole or not at all, and the
+# caller who got no answer asks again with the same key.
+#
+# Method: four clients work without pause on three organisations: grants, authorizations, commits, reverts and refunds,
+# each call alone in its transaction, and several calls in one transaction with a row of the application's own. A client
+# notes a call down when its transaction was answered. In the middle of that one backend is killed, whereupon the server
+# throws all others out and recovers by itself, or every process of the server is. After recovery, round after round:
+# each noted call is there as answered or in a later state, the application's rows are there if and only if the
+# authorizations that were made with them are, repeating every authorization gives the one that is stored, and
+# credit_verify() finds nothing. Half of the rounds run with early lock release, which must not lose an answer either.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use LedgerServer;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+my $CLIENTS = 4;
+
+my $directory = PostgreSQL::Test::Utils::tempdir;
+my $node = new_server(
+	'crash', q{
+	shared_preload_libraries = 'credit_ledger'
+	fsync = on
+	restart_after_crash = on
+	log_statement = none
+	autovacuum_naptime = 1s
+	checkpoint_timeout = 30s
+});
+
+$node->safe_psql(
+	'postgres', q{
+	CREATE EXTENSION credit_ledger;
+	CREATE EXTENSION amcheck;
+	SELECT credit_grant('org-' || i, 1000000000, 'first') FROM generate_series(1, 3) i;
+
+	-- The application's own rows, written in the transactions of several calls.
+	CREATE TABLE campaign_send (authorization_id text);
+
+	-- What the clients noted down.
+	CREATE TABLE answered_authorization (authorization_id text, status text, amount bigint, refunded_amount bigint);
+	CREATE TABLE answered_entry (org_id text, entry_no bigint, balance_after bigint)});
+
+my $round = 0;
+foreach my $early_lock_release (qw(off on))
+{
+	$node->safe_psql('postgres',
+		"ALTER DATABASE postgres SET credit_ledger.early_lock_release = $early_lock_release");
+	foreach my $kill (\&kill_one_backend, \&kill_server, \&kill_one_backend, \&kill_server)
+	{
+		$round++;
+		subtest "round $round, early_lock_release = $early_lock_release" => sub {
+			my @clients = map { start_client("r$round-c$_") } 1 .. $CLIENTS;
+
+			wait_for_settled("r$round-%", 100 + 30 * $round);
+			$kill->();
+			finish_client($_) foreach @clients;
+			$node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()')
+			  or die 'the server does not recover';
+			load_answers(@clients);
+			check_answers();
+		};
+	}
+}
+
+indexes_are_sound($node, 'every index has every row');
+$node->stop;
+done_testing();
+
+# Starts a client that notes each answered call in a file of its own.
+sub start_client
+{
+	my ($name) = @_;
+	my $client = { name => $name, script => "$directory/$name.sql", answers => "$directory/$name.out" };
+
+	append_to_file($client->{script}, join('', map { client_calls($name, $_) } 1 .. 5000));
+	$client->{psql} = IPC::Run::start(
+		[ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-f', $client->{script} ],
+		'>', $client->{answers}, '2>', "$directory/$name.err");
+	return $client;
+}
+
+# One turn of a client: calls alone, then a transaction of several. Notes come after the answer they speak of.
+sub client_calls
+{
+	my ($client, $turn) = @_;
+	my $key = "$client-$turn";
+	my $org = 'org-' . (1 + $turn % 3);
+	my $next_org = 'org-' . (2 + $turn % 3);
+	$next_org = $org if $next_org eq 'org-4';
+
+	return qq{
+SELECT authorization_id AS id FROM credit_authorize('$org', 7, idempotency_key => '$key-a') \\gset
+\\echo authorization :id authorized 7 0
+SELECT status FROM credit_commit(:'id', 5) \\gset
+\\echo authorization :id committed 5 0
+SELECT entry_no FROM credit_refund(:'id', '$key-a', 2) \\gset
+\\echo authorization :id committed 5 2
+SELECT authorization_id AS id FROM credit_authorize('$org', 3, idempotency_key => '$key-b') \\gset
+\\echo authorization :id authorized 3 0
+SELECT status FROM credit_revert(:'id') \\gset
+\\echo authorization :id reverted 3 0
+SELECT entry_no, balance_after FROM credit_grant('$org', 4, '$key') \\gset
+\\echo entry $org :entry_no :balance_after
+BEGIN;
+SELECT authorization_id AS first FROM credit_authorize('$org', 11, idempotency_key => '$key-c') \\gset
+SELECT authorization_id AS second FROM credit_authorize('$next_org', 13, idempotency_key => '$key-d') \\gset
+INSERT INTO campaign_send VALUES (:'first'), (:'second');
+SELECT status FROM credit_commit(:'first') \\gset
+SELECT status FROM credit_revert(:'second') \\gset
+COMMIT;
+\\echo authorization :first committed 11 0
+\\echo authorization :second reverted 13 0
+};
+}
+
+# Waits until so many authorizations of the clients whose keys match are settled.
+sub wait_for_settled
+{
+	my ($keys, $number) = @_;
+
+	$node->poll_query_until('postgres',
+		"SELECT count(*) >= $number FROM credit_ledger_settled WHERE idempotency_key LIKE '$keys'")
+	  or die 'the clients do not get on';
+}
+
+# The server throws all other sessions out and recovers by itself.
+sub kill_one_backend
+{
+	my $backend = $node->safe_psql('postgres',
+		q{SELECT min(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()});
+
+	kill 'KILL', $backend;
+}
+
+# Every process at once; the server is started again when they have gone.
+sub kill_server
+{
+	my ($postmaster) = split /\n/, slurp_file($node->data_dir . '/postmaster.pid');
+	my @processes = @{ rows($node, 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()') };
+
+	$node->kill9;
+	kill 'KILL', @processes;
+	for my $attempt (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		last unless kill 0, $postmaster, @processes;
+		usleep(10_000);
+	}
+	$node->start;
+}
+
+# The client must have been cut off in the middle of its work.
+sub finish_client
+{
+	my ($client) = @_;
+
+	$client->{psql}->finish;
+	is($client->{psql}->result, 2, "client $client->{name} was cut off");
+}
+
+sub load_answers
+{
+	my (@clients) = @_;
+	my %rows = (authorization => '', entry => '');
+
+	foreach my $answer (map { split /\n/, slurp_file($_->{answers}) } @clients)
+	{
+		my ($subject, @values) = split / /, $answer;
+		$rows{$subject} .= join("\t", @values) . "\n";
+	}
+	cmp_ok(($rows{$_} =~ tr/\n//), '>=', 10, "answers about each $_ were noted") foreach sort keys %rows;
+	$node->safe_psql('postgres',
+		join('', map { "COPY answered_$_ FROM stdin;\n$rows{$_}\\.\n" } sort keys %rows));
+}
+
+sub check_answers
+{
+	is( $node->safe_psql(
+			'postgres', q{
+			SELECT a.*, l.status, l.amount, l.refunded_amount
+			FROM answered_authorization a
+			LEFT JOIN credit_ledger l USING (authorization_id)
+			WHERE (a.status = 'authorized' AND l.authorized_amount = a.amount
+				   OR a.status = l.status::text AND l.amount = a.amount
+					  AND l.refunded_amount >= a.refunded_amount) IS NOT TRUE}),
+		'', 'every answered authorization is there, as answered or in a later state');
+	is( $node->safe_psql(
+			'postgres', q{
+			SELECT a.*, e.balance_after
+			FROM answered_entry a
+			LEFT JOIN credit_entry e USING (org_id, entry_no)
+			WHERE e.balance_after IS DISTINCT FROM a.balance_after}),
+		'', 'every answered entry is there');
+	is( $node->safe_psql(
+			'postgres', q{
+			SELECT authorization_id, l.idempotency_key, l.status
+			FROM campaign_send s
+			FULL JOIN (SELECT * FROM credit_ledger WHERE idempotency_key ~ '-[cd]$') l USING (authorization_id)
+			WHERE s.authorization_id IS NULL OR l.status IS NULL OR l.status = 'authorized'}),
+		'', 'the application has its rows if and only if the ledger has what was done in the same transaction');
+	is( $node->safe_psql(
+			'postgres', q{
+			SELECT l.authorization_id, again.*
+			FROM credit_ledger l,
+				 LATERAL credit_authorize(l.org_id, l.authorized_amount, idempotency_key => l.idempotency_key) again
+			WHERE (again.replayed AND again.authorization_id = l.authorization_id) IS NOT TRUE}),
+		'', 'every authorization made again is the one that is stored');
+	is_sound($node, 'the ledger is sound');
+}

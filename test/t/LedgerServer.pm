@@ -1,0 +1,104 @@
+# What the server-level tests share: a server of their own, and the questions each of them asks.
+#
+# Each test starts servers by PostgreSQL's own PostgreSQL::Test::Cluster, in its own directory and with a socket in
+# /tmp or $TMPDIR. The extension must be installed in the server that PG_CONFIG (else the pg_config in PATH) names,
+# and the caller must not be root. So from the checkout:
+#
+#   scripts/with-server --no-server prove test/t/*.pl                all of them
+#   scripts/with-server --no-server prove -v test/t/002_crash.pl     one
+#
+# PG_REGRESS, the server's programs and its Perl modules are found from pg_config, so nothing else need be set; what
+# PGXS's prove_installcheck sets (PG_REGRESS, PERL5LIB, TESTDIR, and TESTDATADIR and TESTLOGDIR from PostgreSQL 16 on)
+# is respected. Logs stay in tmp_check/log of the current directory.
+
+package LedgerServer;
+
+use strict;
+use warnings FATAL => 'all';
+
+use Exporter qw(import);
+use File::Basename qw(dirname);
+
+BEGIN
+{
+	my $pg_config = $ENV{PG_CONFIG} // 'pg_config';
+	chomp(my $bindir = qx{$pg_config --bindir});
+	chomp(my $pgxs = qx{$pg_config --pgxs});
+	my $test = dirname($pgxs) . '/../../src/test';
+
+	$ENV{PATH} = "$bindir:$ENV{PATH}";
+	$ENV{PG_REGRESS} //= "$test/regress/pg_regress";
+	push @INC, "$test/perl";
+}
+
+use PostgreSQL::Test::Cluster;
+use Test::More;
+
+our @EXPORT = qw(fails_with indexes_are_sound is_sound new_server rows);
+
+# A running server with these settings. %init goes to PostgreSQL::Test::Cluster's init.
+sub new_server
+{
+	my ($name, $settings, %init) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(%init);
+	$node->append_conf('postgresql.conf', $settings);
+	$node->start;
+	return $node;
+}
+
+# Passes if the statement is refused with that SQLSTATE.
+sub fails_with
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($node, $sqlstate, $sql, $name, %params) = @_;
+	my ($status, undef, $stderr) = $node->psql($params{database} // 'postgres',
+		$sql, extra_params => [ '-v', 'VERBOSITY=sqlstate' ]);
+
+	return is($status, 3, "$name: refused")
+	  && like($stderr, qr/ERROR:  \Q$sqlstate\E$/m, "$name: $sqlstate");
+}
+
+# Passes if credit_verify() finds no invariant broken.
+sub is_sound
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($node, $name, %params) = @_;
+	my $schema = $params{schema} // 'public';
+
+	return is(
+		$node->safe_psql($params{database} // 'postgres',
+			"SELECT * FROM $schema.credit_verify()"),
+		'', $name);
+}
+
+# Passes if every index of the ledger's tables is in order and has an entry for every row.
+sub indexes_are_sound
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($node, $name, %params) = @_;
+	my $database = $params{database} // 'postgres';
+	my $schema = $params{schema} // 'public';
+	my ($status, undef, $stderr) = $node->psql(
+		$database, qq{
+		SET client_min_messages = warning;
+		CREATE EXTENSION IF NOT EXISTS amcheck;
+		SELECT bt_index_check(i.indexrelid, heapallindexed => true)
+		FROM pg_index i
+		JOIN pg_class c ON c.oid = i.indexrelid AND c.relkind = 'i'
+		JOIN pg_am m ON m.oid = c.relam AND m.amname = 'btree'
+		WHERE c.relnamespace = '$schema'::regnamespace});
+
+	return is("$status $stderr", '0 ', $name);
+}
+
+# The rows of a query, each as one line of text.
+sub rows
+{
+	my ($node, $sql, %params) = @_;
+
+	return [ split /\n/, $node->safe_psql($params{database} // 'postgres', $sql) ];
+}
+
+1;
