@@ -1,0 +1,43 @@
+-- What the extension leaves in the catalog: a comment on every object, its tables' data in every dump, no other object.
+BEGIN;
+SET LOCAL client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS pgtap;
+CREATE EXTENSION IF NOT EXISTS credit_ledger;
+SELECT plan(7);
+
+CREATE TEMP VIEW member AS
+SELECT d.classid, d.objid
+FROM pg_depend AS d
+JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'credit_ledger'
+WHERE d.deptype = 'e';
+
+SELECT is_empty(
+  $$SELECT pg_describe_object(classid, objid, 0) FROM member
+    WHERE obj_description(objid, classid::regclass::name) IS NULL ORDER BY 1$$,
+  'every object has a comment');
+SELECT isnt(obj_description(oid, 'pg_extension'), NULL, 'so has the extension') FROM pg_extension WHERE extname = 'credit_ledger';
+SELECT is_empty(
+  $$SELECT pg_describe_object(classid, objid, 0) FROM member WHERE (pg_identify_object(classid, objid, 0)).name NOT LIKE 'credit\_%'
+    AND classid <> 'pg_proc'::regclass ORDER BY 1$$,
+  'every table and type is named credit_something');
+SELECT is_empty(
+  $$SELECT p.oid::regprocedure FROM pg_proc AS p JOIN member AS m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
+    WHERE p.proname NOT LIKE 'credit\_%' ORDER BY 1$$,
+  'every function is named credit_something');
+
+-- pg_dump takes the data of the tables that are registered: those that hold rows, all of them, whole.
+SELECT bag_eq(
+  $$SELECT unnest(extconfig)::regclass FROM pg_extension WHERE extname = 'credit_ledger'$$,
+  $$SELECT objid::regclass FROM member JOIN pg_class AS c ON classid = 'pg_class'::regclass AND objid = c.oid WHERE c.relkind IN ('r', 'S')$$,
+  'every table that holds rows is registered for dumps');
+SELECT bag_has(
+  $$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'credit_ledger'$$,
+  $$VALUES ('credit_account'), ('credit_ledger_open'), ('credit_ledger_settled_default'), ('credit_entry_default'), ('credit_idempotency')$$,
+  'the tables of the ledger are among them');
+SELECT is_empty(
+  $$SELECT unnest(extcondition) FROM pg_extension WHERE extname = 'credit_ledger'
+    EXCEPT SELECT ''$$,
+  'their data are dumped without a condition');
+
+SELECT * FROM finish();
+ROLLBACK;

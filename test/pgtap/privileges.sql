@@ -1,0 +1,101 @@
+-- Privileges: what PUBLIC may (nothing), and what each level of credit_grant_privileges() may and may not.
+--
+-- Fresh roles are given a level each, and asked of every function and table of the extension.
+BEGIN;
+SET LOCAL client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS pgtap;
+CREATE EXTENSION IF NOT EXISTS credit_ledger;
+SELECT plan(21);
+
+CREATE ROLE credit_test_nobody;
+CREATE ROLE credit_test_reader;
+CREATE ROLE credit_test_app;
+CREATE ROLE credit_test_operator;
+SELECT lives_ok(format('SELECT credit_grant_privileges(%L, %L)', 'credit_test_' || level, level), 'level ' || level || ' is granted')
+FROM string_to_table('reader app operator', ' ') AS level;
+
+CREATE TEMP VIEW member AS
+SELECT d.classid, d.objid AS oid
+FROM pg_depend AS d
+JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'credit_ledger'
+WHERE d.deptype = 'e';
+CREATE TEMP VIEW function AS
+SELECT p.oid, p.proname::text COLLATE "default" AS name, p.prorettype = 'trigger'::regtype AS is_trigger
+FROM pg_proc AS p JOIN member AS m ON m.classid = 'pg_proc'::regclass AND m.oid = p.oid;
+CREATE TEMP VIEW relation AS
+SELECT c.oid, c.relname::text COLLATE "default" AS name, c.relkind
+FROM pg_class AS c JOIN member AS m ON m.classid = 'pg_class'::regclass AND m.oid = c.oid WHERE c.relkind <> 'c';
+
+-- PUBLIC.
+SELECT isnt_empty('SELECT name FROM function', 'there are functions to ask for');
+SELECT is_empty($$SELECT name FROM function WHERE has_function_privilege('credit_test_nobody', oid, 'EXECUTE')$$,
+                'PUBLIC may call no function');
+SELECT is_empty($$SELECT name FROM relation WHERE relkind IN ('r', 'p', 'v', 'm')
+                  AND has_table_privilege('credit_test_nobody', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')$$,
+                'PUBLIC may do nothing with any table');
+SELECT is_empty($$SELECT name FROM relation WHERE relkind IN ('r', 'p', 'v', 'm')
+                  AND has_any_column_privilege('credit_test_nobody', oid, 'SELECT, INSERT, UPDATE, REFERENCES')$$,
+                'PUBLIC may do nothing with any column');
+SELECT is_empty($$SELECT name FROM relation
+                  WHERE CASE relkind WHEN 'S' THEN has_sequence_privilege('credit_test_nobody', oid, 'USAGE, SELECT, UPDATE') END$$,
+                'PUBLIC may use no sequence');
+
+-- The levels, function by function and table by table.
+SELECT results_eq(
+  $$SELECT name, has_function_privilege('credit_test_reader', oid, 'EXECUTE'), has_function_privilege('credit_test_app', oid, 'EXECUTE'),
+           has_function_privilege('credit_test_operator', oid, 'EXECUTE')
+    FROM function
+    WHERE name IN ('credit_grant', 'credit_adjust', 'credit_authorize', 'credit_commit', 'credit_revert', 'credit_extend', 'credit_refund',
+                   'credit_account_configure', 'credit_balance', 'credit_balance_at', 'credit_statement', 'credit_verify', 'credit_sweep')
+    ORDER BY name$$,
+  $$VALUES ('credit_account_configure', false, false, true),
+           ('credit_adjust', false, false, true),
+           ('credit_authorize', false, true, true),
+           ('credit_balance', true, true, true),
+           ('credit_balance_at', true, false, true),
+           ('credit_commit', false, true, true),
+           ('credit_extend', false, true, true),
+           ('credit_grant', false, false, true),
+           ('credit_refund', false, false, true),
+           ('credit_revert', false, true, true),
+           ('credit_statement', true, false, true),
+           ('credit_sweep', false, false, true),
+           ('credit_verify', true, false, true)$$,
+  'functions of reader, app, operator');
+SELECT is_empty($$SELECT name FROM function WHERE NOT is_trigger AND NOT has_function_privilege('credit_test_operator', oid, 'EXECUTE')$$,
+                'an operator may call every function');
+SELECT results_eq(
+  $$SELECT name, has_table_privilege('credit_test_reader', oid, 'SELECT'), has_table_privilege('credit_test_app', oid, 'SELECT'),
+           has_table_privilege('credit_test_operator', oid, 'SELECT')
+    FROM relation
+    WHERE name IN ('credit_account', 'credit_ledger', 'credit_ledger_open', 'credit_ledger_settled', 'credit_ledger_settled_default',
+                   'credit_entry', 'credit_entry_default', 'credit_idempotency')
+    ORDER BY name$$,
+  $$VALUES ('credit_account', true, false, true),
+           ('credit_entry', true, false, true),
+           ('credit_entry_default', true, false, true),
+           ('credit_idempotency', true, false, true),
+           ('credit_ledger', true, false, true),
+           ('credit_ledger_open', true, false, true),
+           ('credit_ledger_settled', true, false, true),
+           ('credit_ledger_settled_default', true, false, true)$$,
+  'tables of reader, app, operator');
+SELECT is_empty(format($$SELECT name FROM relation WHERE relkind IN ('r', 'p')
+                         AND has_table_privilege(%L, oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')$$, 'credit_test_' || level),
+                level || ' may write no table')
+FROM string_to_table('reader app operator', ' ') AS level;
+
+-- The gate is EXECUTE: an application without any right to a table makes holds and settles them.
+SELECT credit_grant('privileges', 1000, 'opening') IS NULL AS prepared \gset
+SET LOCAL ROLE credit_test_app;
+SELECT lives_ok($$SELECT credit_commit((credit_authorize('privileges', 100, 'campaign')).authorization_id, 60)$$, 'an application authorizes and commits');
+SELECT throws_ok($$SELECT credit_grant('privileges', 1, 'k')$$, '42501', NULL, 'an application grants nothing');
+SELECT throws_ok($$SELECT * FROM credit_ledger$$, '42501', NULL, 'an application reads no table');
+RESET ROLE;
+SELECT throws_ok($$SELECT credit_grant_privileges('credit_test_app', 'owner')$$, '22023', NULL, 'there is no other level');
+SELECT throws_ok($$SELECT credit_grant_privileges(NULL, 'app')$$, '22004', NULL, 'role must not be NULL');
+SELECT throws_ok($$SELECT credit_grant_privileges('credit_test_app', NULL)$$, '22004', NULL, 'level must not be NULL');
+SELECT is_empty($$SELECT * FROM credit_verify('privileges')$$, 'the ledger is sound');
+
+SELECT * FROM finish();
+ROLLBACK;
