@@ -65,6 +65,13 @@ static void raise_account_not_found(const text *org_id) pg_attribute_noreturn();
 void
 cl_account_lock(clUnit *unit, text *org_id, clAccount *account)
 {
+	cl_account_lock_next(unit, org_id, account);
+	cl_unit_refresh(unit);
+}
+
+void
+cl_account_lock_next(clUnit *unit, text *org_id, clAccount *account)
+{
 	if (account_find_and_lock(unit, org_id, false, account) != CL_LOCKED)
 		raise_account_not_found(org_id);
 }
@@ -77,12 +84,16 @@ cl_account_lock_or_create(clUnit *unit, text *org_id, clAccount *account)
 		account_create(unit, org_id, account);
 		cl_unit_refresh(unit);
 	}
+	cl_unit_refresh(unit);
 }
 
 bool
 cl_account_try_lock(clUnit *unit, text *org_id, clAccount *account)
 {
-	return account_find_and_lock(unit, org_id, true, account) == CL_LOCKED;
+	if (account_find_and_lock(unit, org_id, true, account) != CL_LOCKED)
+		return false;
+	cl_unit_refresh(unit);
+	return true;
 }
 
 void
@@ -112,8 +123,6 @@ account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *a
 	if (VARSIZE_ANY_EXHDR(account->org_id) != VARSIZE_ANY_EXHDR(org_id) ||
 		memcmp(VARDATA_ANY(account->org_id), VARDATA_ANY(org_id), VARSIZE_ANY_EXHDR(org_id)) != 0)
 		return CL_LOCK_GONE;
-
-	cl_unit_refresh(unit);
 	return CL_LOCKED;
 }
 

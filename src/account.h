@@ -32,13 +32,17 @@ typedef struct clAccount
 } clAccount;
 
 /*
- * Lock an account, waiting for whoever has it.  The first raises LC002 where
- * there is none, the second makes it, the third returns false where there is
- * none or somebody else holds it.
+ * Lock an account, waiting for whoever has it, and refresh the unit.  The
+ * first raises LC002 where there is none, the second makes it, the third
+ * returns false where there is none or somebody else holds it.
+ *
+ * To lock several, call the fourth for each, in the order of org_id, and
+ * refresh the unit after the last.
  */
 extern void cl_account_lock(clUnit *unit, text *org_id, clAccount *account);
 extern void cl_account_lock_or_create(clUnit *unit, text *org_id, clAccount *account);
 extern bool cl_account_try_lock(clUnit *unit, text *org_id, clAccount *account);
+extern void cl_account_lock_next(clUnit *unit, text *org_id, clAccount *account);
 
 extern void cl_account_store(clUnit *unit, clAccount *account);
 

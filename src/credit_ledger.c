@@ -11,6 +11,7 @@
 #include "fmgr.h"
 
 #include "catalog.h"
+#include "durability.h"
 #include "guc.h"
 
 PG_MODULE_MAGIC;
@@ -22,4 +23,5 @@ _PG_init(void)
 {
 	cl_guc_init();
 	cl_catalog_init();
+	cl_durability_init();
 }

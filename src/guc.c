@@ -20,6 +20,7 @@
 int			cl_commit_timeout = 600;
 int			cl_timeout_action = CL_TIMEOUT_COMMIT;
 int			cl_true_up_window = 7 * 24 * 60 * 60;
+bool		cl_early_lock_release = false;
 
 static const struct config_enum_entry timeout_actions[] = {
 	{"commit", CL_TIMEOUT_COMMIT, false},
@@ -50,6 +51,13 @@ cl_guc_init(void)
 							&cl_true_up_window,
 							7 * 24 * 60 * 60, 0, INT_MAX,
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("credit_ledger.early_lock_release",
+							 "Releases the locks of a transaction that wrote the ledger before its commit is flushed.",
+							 "The client is answered once it is flushed, as ever; others may read the commit before that.",
+							 &cl_early_lock_release,
+							 false,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("credit_ledger");
 }

@@ -23,6 +23,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "durability.h"
 #include "relation.h"
 #include "relation_private.h"
 
@@ -35,6 +36,7 @@ struct clScan
 	bool		ended;			/* an access method that is asked on begins again */
 };
 
+static void unit_flush(clUnit *unit);
 static void relation_map_columns(clRelation *rel);
 static Relation relation_index(clRelation *rel, int nkeys, const clKey *keys);
 static bool index_starts_with(clRelation *rel, Relation index, int nkeys, const clKey *keys);
@@ -53,11 +55,22 @@ cl_unit_begin(const char *what)
 	PreventCommandIfReadOnly(what);
 	PreventCommandIfParallelMode(what);
 
+	cl_durability_note_write();
+
 	unit = palloc0(sizeof(clUnit));
 	unit->estate = CreateExecutorState();
 	unit->lockmode = RowExclusiveLock;
 	AfterTriggerBeginQuery();
 	cl_unit_refresh(unit);
+	return unit;
+}
+
+clUnit *
+cl_unit_begin_bulk(const char *what)
+{
+	clUnit	   *unit = cl_unit_begin(what);
+
+	unit->bulk = true;
 	return unit;
 }
 
@@ -77,6 +90,7 @@ cl_unit_refresh(clUnit *unit)
 {
 	Assert(unit->lockmode == RowExclusiveLock);
 
+	unit_flush(unit);
 	if (unit->snapshot != NULL)
 		PopActiveSnapshot();
 	CommandCounterIncrement();
@@ -93,7 +107,10 @@ cl_unit_end(clUnit *unit)
 	bool		writing = unit->lockmode == RowExclusiveLock;
 
 	if (writing)
+	{
+		unit_flush(unit);
 		AfterTriggerEndQuery(unit->estate);
+	}
 
 	ExecResetTupleTable(unit->estate->es_tupleTable, false);
 	foreach(lc, unit->relations)
@@ -116,6 +133,20 @@ cl_unit_end(clUnit *unit)
 	pfree(unit);
 }
 
+static void
+unit_flush(clUnit *unit)
+{
+	ListCell   *lc;
+
+	foreach(lc, unit->relations)
+	{
+		clRelation *rel = lfirst(lc);
+
+		if (rel->bulk_count > 0)
+			cl_relation_flush(unit, rel);
+	}
+}
+
 /* ------------------------------------------------------------------------
  * Relations and rows
  * ------------------------------------------------------------------------
@@ -125,6 +156,7 @@ clRelation *
 cl_relation_open(clUnit *unit, Oid relid, const clTable *table)
 {
 	ListCell   *lc;
+	MemoryContext old;
 	clRelation *rel;
 
 	foreach(lc, unit->relations)
@@ -134,12 +166,15 @@ cl_relation_open(clUnit *unit, Oid relid, const clTable *table)
 			return rel;
 	}
 
+	old = MemoryContextSwitchTo(unit->estate->es_query_cxt);
 	rel = palloc0(sizeof(clRelation));
 	rel->rel = table_open(relid, unit->lockmode);
 	rel->lockmode = unit->lockmode;
 	rel->table = table;
 	relation_map_columns(rel);
+	rel->slot = table_slot_create(rel->rel, &unit->estate->es_tupleTable);
 	unit->relations = lappend(unit->relations, rel);
+	MemoryContextSwitchTo(old);
 	return rel;
 }
 
@@ -257,8 +292,6 @@ cl_scan_begin(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys)
 			TupleDescAttr(RelationGetDescr(rel->rel), attnum - 1)->attcollation;
 	}
 
-	if (rel->slot == NULL)
-		rel->slot = table_slot_create(rel->rel, &unit->estate->es_tupleTable);
 	scan->rel = rel;
 	scan->context = CurrentMemoryContext;
 	if (index != NULL)

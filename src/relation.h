@@ -76,6 +76,13 @@ typedef enum clLockResult
  */
 extern clUnit *cl_unit_begin(const char *what);
 extern clUnit *cl_unit_begin_reading(void);
+
+/*
+ * A unit that writes many rows: it collects insertions and makes them when it
+ * is refreshed or ends, many a page at once.  What a row's values point to
+ * must stay until then.
+ */
+extern clUnit *cl_unit_begin_bulk(const char *what);
 extern void cl_unit_end(clUnit *unit);
 
 /* Let the unit see its own writes and what has been committed meanwhile. */

@@ -22,6 +22,7 @@ struct clUnit
 	Snapshot	snapshot;		/* active while the unit lasts */
 	LOCKMODE	lockmode;		/* ROW EXCLUSIVE: a unit that writes */
 	List	   *relations;		/* of clRelation */
+	bool		bulk;			/* insertions are collected, see cl_unit_begin_bulk */
 };
 
 struct clRelation
@@ -36,7 +37,12 @@ struct clRelation
 	TupleTableSlot *slot;		/* for reading */
 	TupleTableSlot *write_slot;
 	ResultRelInfo *target;		/* once it is written */
+	TupleTableSlot **bulk_slots;	/* rows collected for insertion */
+	int			bulk_count;
 };
+
+/* Insert the rows that were collected. */
+extern void cl_relation_flush(clUnit *unit, clRelation *rel);
 
 /* Raises what an UPDATE would raise that met a row in this state; returns where it may go on. */
 extern void cl_relation_require_unchanged(clRelation *rel, TM_Result result);

@@ -26,12 +26,19 @@
 #include "compat.h"
 #include "relation_private.h"
 
+/* How many rows are collected for insertion; COPY does as many. */
+#define BULK_ROWS 1000
+
 static ResultRelInfo *relation_target(clUnit *unit, clRelation *rel);
-static void relation_open_indexes(clRelation *rel, bool speculative);
-static TupleTableSlot *relation_write_slot(clUnit *unit, clRelation *rel, const clRow *row);
+static void relation_open_indexes(clUnit *unit, clRelation *rel, bool speculative);
+static TupleTableSlot *relation_write_slot(clUnit *unit, clRelation *rel);
+static TupleTableSlot *relation_bulk_slot(clUnit *unit, clRelation *rel);
+static TupleTableSlot *relation_make_slot(clUnit *unit, clRelation *rel);
+static void row_write(clRelation *rel, const clRow *row, TupleTableSlot *slot);
 static void carry_extra_columns(clRelation *from, clRelation *to, const clRow *row, TupleTableSlot *slot);
 static void relation_before_write(clUnit *unit, clRelation *rel, TupleTableSlot *slot, CmdType command);
-static void relation_store(clUnit *unit, clRelation *rel, TupleTableSlot *slot);
+static void relation_store(clUnit *unit, clRelation *rel, const clRow *row, clRelation *from);
+static void relation_after_insert(clUnit *unit, clRelation *rel, TupleTableSlot *slot);
 static void relation_delete(clUnit *unit, clRelation *rel, const clRow *row);
 static void relation_set_updated_columns(clUnit *unit, clRelation *rel, const clRow *row);
 static void raise_suppressed(clRelation *rel) pg_attribute_noreturn();
@@ -39,13 +46,8 @@ static void raise_suppressed(clRelation *rel) pg_attribute_noreturn();
 void
 cl_relation_insert(clUnit *unit, clRelation *rel, clRow *row)
 {
-	ResultRelInfo *target = relation_target(unit, rel);
-	TupleTableSlot *slot = relation_write_slot(unit, rel, row);
-
-	if (target->ri_TrigDesc != NULL && target->ri_TrigDesc->trig_insert_before_row &&
-		!ExecBRInsertTriggers(unit->estate, target, slot))
-		raise_suppressed(rel);
-	relation_store(unit, rel, slot);
+	(void) relation_target(unit, rel);
+	relation_store(unit, rel, row, NULL);
 }
 
 /*
@@ -59,11 +61,12 @@ cl_relation_insert_absent(clUnit *unit, clRelation *rel, clRow *row)
 {
 	EState	   *estate = unit->estate;
 	ResultRelInfo *target = relation_target(unit, rel);
-	TupleTableSlot *slot = relation_write_slot(unit, rel, row);
+	TupleTableSlot *slot = relation_write_slot(unit, rel);
 	List	   *recheck = NIL;
 	bool		conflict;
 
-	relation_open_indexes(rel, true);
+	row_write(rel, row, slot);
+	relation_open_indexes(unit, rel, true);
 	if (target->ri_TrigDesc != NULL && target->ri_TrigDesc->trig_insert_before_row &&
 		!ExecBRInsertTriggers(estate, target, slot))
 		raise_suppressed(rel);
@@ -99,13 +102,14 @@ cl_relation_update(clUnit *unit, clRelation *rel, clRow *row)
 {
 	EState	   *estate = unit->estate;
 	ResultRelInfo *target = relation_target(unit, rel);
-	TupleTableSlot *slot = relation_write_slot(unit, rel, row);
+	TupleTableSlot *slot = relation_write_slot(unit, rel);
 	ItemPointerData tid = row->tuple->t_self;
 	LockTupleMode lockmode;
 	TM_FailureData failure;
 	clUpdateIndexes indexes = CL_NO_INDEXES_TO_UPDATE;
 	List	   *recheck = NIL;
 
+	row_write(rel, row, slot);
 	CheckCmdReplicaIdentity(rel->rel, CMD_UPDATE);
 
 	if (target->ri_TrigDesc != NULL)
@@ -134,7 +138,7 @@ cl_relation_update(clUnit *unit, clRelation *rel, clRow *row)
 											  InvalidSnapshot, true, &failure, &lockmode, &indexes));
 	if (indexes != CL_NO_INDEXES_TO_UPDATE)
 	{
-		relation_open_indexes(rel, false);
+		relation_open_indexes(unit, rel, false);
 		relation_set_updated_columns(unit, rel, row);
 		recheck = cl_insert_index_tuples(target, slot, estate, true, false, NULL, indexes);
 	}
@@ -149,18 +153,9 @@ cl_relation_update(clUnit *unit, clRelation *rel, clRow *row)
 void
 cl_relation_move(clUnit *unit, clRelation *from, clRelation *to, clRow *row)
 {
-	ResultRelInfo *target = relation_target(unit, to);
-	TupleTableSlot *slot;
-
+	(void) relation_target(unit, to);
 	relation_delete(unit, from, row);
-
-	slot = relation_write_slot(unit, to, row);
-	if (!from->in_order || !to->in_order)
-		carry_extra_columns(from, to, row, slot);
-	if (target->ri_TrigDesc != NULL && target->ri_TrigDesc->trig_insert_before_row &&
-		!ExecBRInsertTriggers(unit->estate, target, slot))
-		raise_suppressed(to);
-	relation_store(unit, to, slot);
+	relation_store(unit, to, row, from);
 }
 
 static void
@@ -181,15 +176,57 @@ relation_delete(clUnit *unit, clRelation *rel, const clRow *row)
 	ExecARDeleteTriggers(estate, target, &tid, NULL, NULL, false);
 }
 
+/* Insert a row, at once or when the unit flushes; from is where it was moved from, or NULL. */
 static void
-relation_store(clUnit *unit, clRelation *rel, TupleTableSlot *slot)
+relation_store(clUnit *unit, clRelation *rel, const clRow *row, clRelation *from)
+{
+	TriggerDesc *triggers = rel->target->ri_TrigDesc;
+	bool		before_triggers = triggers != NULL && triggers->trig_insert_before_row;
+	bool		collect = unit->bulk && !before_triggers;
+	TupleTableSlot *slot;
+
+	slot = collect ? relation_bulk_slot(unit, rel) : relation_write_slot(unit, rel);
+	row_write(rel, row, slot);
+	if (from != NULL && (!from->in_order || !rel->in_order))
+		carry_extra_columns(from, rel, row, slot);
+
+	if (collect)
+	{
+		if (++rel->bulk_count == BULK_ROWS)
+			cl_relation_flush(unit, rel);
+		return;
+	}
+
+	if (before_triggers && !ExecBRInsertTriggers(unit->estate, rel->target, slot))
+		raise_suppressed(rel);
+	relation_open_indexes(unit, rel, false);
+	relation_before_write(unit, rel, slot, CMD_INSERT);
+	table_tuple_insert(rel->rel, slot, unit->estate->es_output_cid, 0, NULL);
+	relation_after_insert(unit, rel, slot);
+}
+
+/* The way of COPY (CopyMultiInsertBufferFlush in copyfrom.c). */
+void
+cl_relation_flush(clUnit *unit, clRelation *rel)
+{
+	relation_open_indexes(unit, rel, false);
+	for (int i = 0; i < rel->bulk_count; i++)
+		relation_before_write(unit, rel, rel->bulk_slots[i], CMD_INSERT);
+	table_multi_insert(rel->rel, rel->bulk_slots, rel->bulk_count, unit->estate->es_output_cid, 0, NULL);
+	for (int i = 0; i < rel->bulk_count; i++)
+	{
+		relation_after_insert(unit, rel, rel->bulk_slots[i]);
+		ExecClearTuple(rel->bulk_slots[i]);
+	}
+	rel->bulk_count = 0;
+}
+
+static void
+relation_after_insert(clUnit *unit, clRelation *rel, TupleTableSlot *slot)
 {
 	ResultRelInfo *target = rel->target;
 	List	   *recheck = NIL;
 
-	relation_open_indexes(rel, false);
-	relation_before_write(unit, rel, slot, CMD_INSERT);
-	table_tuple_insert(rel->rel, slot, unit->estate->es_output_cid, 0, NULL);
 	if (target->ri_NumIndices > 0)
 		recheck = cl_insert_index_tuples(target, slot, unit->estate, false, false, NULL, CL_ALL_INDEXES);
 	ExecARInsertTriggers(unit->estate, target, slot, recheck, NULL);
@@ -239,34 +276,59 @@ relation_target(clUnit *unit, clRelation *rel)
 	rel->target = makeNode(ResultRelInfo);
 	InitResultRelInfo(rel->target, rel->rel, estate->es_range_table_size, NULL, 0);
 	estate->es_opened_result_relations = lappend(estate->es_opened_result_relations, rel->target);
-	if (rel->slot == NULL)
-		rel->slot = table_slot_create(rel->rel, &estate->es_tupleTable);
 	MemoryContextSwitchTo(old);
 	return rel->target;
 }
 
 /* Opened when the first index tuple is to be written: deletes and HOT updates never need them. */
 static void
-relation_open_indexes(clRelation *rel, bool speculative)
+relation_open_indexes(clUnit *unit, clRelation *rel, bool speculative)
 {
+	MemoryContext old = MemoryContextSwitchTo(unit->estate->es_query_cxt);
+
 	if (rel->target->ri_IndexRelationDescs == NULL)
 		ExecOpenIndices(rel->target, speculative);
+	MemoryContextSwitchTo(old);
+}
+
+static TupleTableSlot *
+relation_write_slot(clUnit *unit, clRelation *rel)
+{
+	if (rel->write_slot == NULL)
+		rel->write_slot = relation_make_slot(unit, rel);
+	return rel->write_slot;
+}
+
+static TupleTableSlot *
+relation_bulk_slot(clUnit *unit, clRelation *rel)
+{
+	if (rel->bulk_slots == NULL)
+		rel->bulk_slots = MemoryContextAllocZero(unit->estate->es_query_cxt, BULK_ROWS * sizeof(TupleTableSlot *));
+	if (rel->bulk_slots[rel->bulk_count] == NULL)
+		rel->bulk_slots[rel->bulk_count] = relation_make_slot(unit, rel);
+	return rel->bulk_slots[rel->bulk_count];
+}
+
+static TupleTableSlot *
+relation_make_slot(clUnit *unit, clRelation *rel)
+{
+	MemoryContext old = MemoryContextSwitchTo(unit->estate->es_query_cxt);
+	TupleTableSlot *slot = ExecInitExtraTupleSlot(unit->estate, RelationGetDescr(rel->rel), &TTSOpsVirtual);
+
+	MemoryContextSwitchTo(old);
+	return slot;
 }
 
 /*
- * The row as the relation stores it.  What a row that was read has in columns
- * that we do not know stays as it is.
+ * The row as the relation stores it.  What a row that was read there has in
+ * columns that we do not know stays as it is.
  */
-static TupleTableSlot *
-relation_write_slot(clUnit *unit, clRelation *rel, const clRow *row)
+static void
+row_write(clRelation *rel, const clRow *row, TupleTableSlot *slot)
 {
 	TupleDesc	desc = RelationGetDescr(rel->rel);
-	TupleTableSlot *slot = rel->write_slot;
 
-	if (slot == NULL)
-		slot = rel->write_slot = ExecInitExtraTupleSlot(unit->estate, desc, &TTSOpsVirtual);
 	ExecClearTuple(slot);
-
 	if (!rel->in_order)
 	{
 		if (row->tuple != NULL && row->tuple->t_tableOid == RelationGetRelid(rel->rel))
@@ -279,7 +341,7 @@ relation_write_slot(clUnit *unit, clRelation *rel, const clRow *row)
 		slot->tts_values[rel->attnums[i] - 1] = row->values[i];
 		slot->tts_isnull[rel->attnums[i] - 1] = row->nulls[i];
 	}
-	return ExecStoreVirtualTuple(slot);
+	ExecStoreVirtualTuple(slot);
 }
 
 static void
