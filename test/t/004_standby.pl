@@ -11,7 +11,6 @@ use FindBin;
 use lib $FindBin::RealBin;
 use LedgerServer;
 use PostgreSQL::Test::Cluster;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $settings = "shared_preload_libraries = 'credit_ledger'\n";

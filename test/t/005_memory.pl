@@ -6,7 +6,8 @@
 # may not grow by more than 256 kB over all the rest, less than two bytes a call: the smallest allocation that one call
 # in ten leaves behind would be seen. Then two statements of 10,000 calls each. The first is measured from within,
 # between its 2,000th and its last call: of each version of a row that one transaction makes and replaces, the server
-# keeps a combo command id (combocid.c, some 40 bytes), hence the bound of 200 bytes a call there.
+# keeps a combo command id (combocid.c, some 40 bytes), hence the bound of 200 bytes a call there. At last the sweep of
+# the 20,000 holds that are left.
 
 use strict;
 use warnings FATAL => 'all';
@@ -15,7 +16,6 @@ use FindBin;
 use lib $FindBin::RealBin;
 use LedgerServer;
 use PostgreSQL::Test::Cluster;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = new_server('memory', "autovacuum_naptime = 1s\nsynchronous_commit = off\n");
@@ -86,6 +86,16 @@ note "one statement: $early bytes after 2,000 calls, $late after 10,000";
 note "$ended once it had ended, $repeated after another one";
 cmp_ok($late - $early, '<', 8000 * 200, 'within a statement, memory grows by less than 200 bytes a call');
 cmp_ok($repeated - $ended, '<', 256 * 1024, 'all of it is given back when the statement ends');
+
+($before, $after) = @{
+	rows($node, q{
+		SELECT credit_sweep(now() + interval '1 day', 1000) \g /dev/null
+		SELECT memory_of_this_backend();
+		SELECT credit_sweep(now() + interval '1 day', 100000) \g /dev/null
+		SELECT memory_of_this_backend()})
+};
+cmp_ok($after - $before, '<', 256 * 1024, 'sweeping 19,000 holds leaves nothing behind');
+is($node->safe_psql('postgres', q{SELECT held FROM credit_balance('acme')}), '0', 'none of them is left');
 
 is_sound($node, 'the ledger is sound');
 $node->stop;

@@ -11,7 +11,6 @@ use FindBin;
 use lib $FindBin::RealBin;
 use LedgerServer;
 use PostgreSQL::Test::Cluster;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = new_server('two_phase', "max_prepared_transactions = 10\n");

@@ -11,7 +11,6 @@ use FindBin;
 use lib $FindBin::RealBin;
 use LedgerServer;
 use PostgreSQL::Test::Cluster;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = new_server('reinstallation', '');
@@ -62,7 +61,7 @@ starts_afresh('created again by itself');
 
 $session->query_safe('BEGIN; DROP EXTENSION credit_ledger; CREATE EXTENSION credit_ledger SCHEMA elsewhere');
 $session->query_safe(q{SELECT credit_grant('acme', 1000, 'g-1')});
-answers(q{SELECT balance FROM credit_balance('acme')}, '1000', 'created again in a transaction, which sees the new one');
+answers(q{SELECT balance FROM credit_balance('acme')}, '1000', 'created again in a transaction: it sees the new one');
 $session->query_safe('ROLLBACK');
 answers(q{EXECUTE grant_to('acme', 100, 'g-7')}, '19|604|f', 'and rolled back: the old one is there');
 

@@ -11,7 +11,6 @@ use FindBin;
 use lib $FindBin::RealBin;
 use LedgerServer;
 use PostgreSQL::Test::Cluster;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = new_server('table_changes', '');
@@ -37,7 +36,8 @@ subject('partitions', sub {
 		SELECT replayed FROM ids, credit_commit(id) WHERE name IN ('a charged', 'b charged') ORDER BY name},
 		"t\nt", 'both are found');
 
-	my $leaf = dba(q{SELECT DISTINCT tableoid::regclass FROM credit_entry WHERE tableoid <> 'credit_entry_default'::regclass});
+	my $leaf = dba(q{
+		SELECT DISTINCT tableoid::regclass FROM credit_entry WHERE tableoid <> 'credit_entry_default'::regclass});
 	refused('23001', "UPDATE $leaf SET amount = 1", 'entries of a partition stay as they are');
 	refused('23001', "DELETE FROM $leaf", 'and where they are');
 	refused('23001', "TRUNCATE $leaf", 'even all at once');
@@ -76,8 +76,10 @@ subject('a partition with partitions', sub {
 	dba(q{
 		CREATE TABLE hashed PARTITION OF credit_ledger_settled FOR VALUES FROM ('2020-01-01') TO ('2200-01-01')
 		  PARTITION BY HASH (authorization_id);
-		CREATE TABLE hashed_0 PARTITION OF hashed (PRIMARY KEY (authorization_id)) FOR VALUES WITH (MODULUS 2, REMAINDER 0);
-		CREATE TABLE hashed_1 PARTITION OF hashed (PRIMARY KEY (authorization_id)) FOR VALUES WITH (MODULUS 2, REMAINDER 1)});
+		CREATE TABLE hashed_0 PARTITION OF hashed (PRIMARY KEY (authorization_id))
+		  FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+		CREATE TABLE hashed_1 PARTITION OF hashed (PRIMARY KEY (authorization_id))
+		  FOR VALUES WITH (MODULUS 2, REMAINDER 1)});
 	settles_in('hashed');
 });
 
@@ -176,7 +178,8 @@ subject('triggers', sub {
 subject('columns', sub {
 	works('a');
 	dba(q{
-		ALTER TABLE credit_ledger ADD COLUMN cost_centre text DEFAULT 'none', ADD COLUMN passing integer, ADD COLUMN noted text;
+		ALTER TABLE credit_ledger ADD COLUMN cost_centre text DEFAULT 'none', ADD COLUMN passing integer,
+		  ADD COLUMN noted text;
 		ALTER TABLE credit_account ADD COLUMN owner_name text DEFAULT 'nobody', ADD COLUMN passing integer,
 		  ADD COLUMN spendable bigint GENERATED ALWAYS AS (balance - held + credit_limit) STORED;
 		ALTER TABLE credit_entry ADD COLUMN posted_by text NOT NULL DEFAULT current_user;
