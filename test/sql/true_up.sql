@@ -54,8 +54,8 @@ SELECT pg_temp.refused('credit_revert(%L)', 'revert3');
 UPDATE credit_ledger SET settled_at = settled_at - interval '7 days 1 second'
 WHERE org_id = 'true-up' AND campaign_id IN ('commit4', 'revert4');
 SELECT pg_temp.refused(call, name)
-FROM string_to_table('commit4 revert4', ' ') AS name,
-     string_to_table('credit_commit(%L)/credit_commit(%L, 60)/credit_commit(%L, 101)/credit_revert(%L)', '/') WITH ORDINALITY AS c (call, n)
+FROM (VALUES ('commit4'), ('revert4')) AS h (name),
+     (VALUES (1, 'credit_commit(%L)'), (2, 'credit_commit(%L, 60)'), (3, 'credit_commit(%L, 101)'), (4, 'credit_revert(%L)')) AS v (n, call)
 ORDER BY name, n;
 
 -- Longer, the window lets the same calls through; shorter again, it does not; closed, it refuses at once.
