@@ -66,6 +66,7 @@ def measure_rates(bench, name, sides, clients, organisations):
         result = pgbench(side.database, side.script, clients, side.search_path, side.settings,
                          seconds=bench.seconds, orgs=organisations)
         bench.emit(name, side.name, "pairs/s", number, result.per_second)
+        bench.emit(name, side.name, "CPU us/pair", number, result.cpu_us)
         bench.emit(name, side.name, "p50 ms", number, percentile(result.latencies_ms, 50))
         bench.emit(name, side.name, "p99 ms", number, percentile(result.latencies_ms, 99))
 

@@ -1,5 +1,6 @@
 """The throwaway server that scripts/with-server started, through its own clients: psql and pgbench."""
 
+import contextlib
 import itertools
 import os
 import re
@@ -18,8 +19,9 @@ _runs = itertools.count(1)
 @dataclass(frozen=True)
 class PgbenchResult:
     per_second: float
-    latencies_ms: list      # of each script execution, sorted; empty unless asked for
+    latencies_ms: list      # of each script execution, sorted
     statements_ms: list     # the average of each SQL statement of the script, in its order
+    cpu_us: float           # processor time of the server a script execution
 
 
 def psql(database, sql=None, file=None, search_path=None, **variables):
@@ -46,14 +48,17 @@ def pgbench(database, script, clients, search_path, settings=None, seconds=None,
         command += ["-T", str(seconds)] if seconds else ["-t", str(transactions)]
         for name, setting in variables.items():
             command += ["-D", f"{name}={setting}"]
+        cpu_before = _cpu_seconds()
         output = _run(command + [database], search_path, settings or {})
+        cpu = _cpu_seconds() - cpu_before
         latencies = sorted(int(line.split()[2]) / 1000
                            for log in Path(directory).iterdir() for line in log.read_text().splitlines())
     statements = re.findall(r"^ +([0-9.]+) +[0-9]+ +(\S)", output, re.MULTILINE)
     return PgbenchResult(
         per_second=float(re.search(r"^tps = ([0-9.]+)", output, re.MULTILINE)[1]),
         latencies_ms=latencies,
-        statements_ms=[float(ms) for ms, first in statements if first != "\\"])
+        statements_ms=[float(ms) for ms, first in statements if first != "\\"],
+        cpu_us=cpu * 1e6 / len(latencies))
 
 
 def percentile(ordered, percent):
@@ -62,6 +67,31 @@ def percentile(ordered, percent):
 
 def median_of(repetitions, measure):
     return statistics.median(measure() for _ in range(repetitions))
+
+
+def _cpu_seconds():
+    """Processor time that the postmaster's children, running and ended, have used so far; see proc(5)."""
+    postmaster = Path(os.environ["PGDATA"], "postmaster.pid").read_text().split()[0]
+    while True:
+        ended = _ticks_of_ended_children(postmaster)
+        running = 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                _, parent, *fields = _stat_fields(stat)
+                if parent == postmaster:
+                    running += int(fields[9]) + int(fields[10])
+        if ended == _ticks_of_ended_children(postmaster):
+            return (ended + running) / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks_of_ended_children(process):
+    fields = _stat_fields(Path(f"/proc/{process}/stat"))
+    return int(fields[13]) + int(fields[14])
+
+
+def _stat_fields(stat):
+    """The fields from the third on, the state; the second, the command, may hold anything."""
+    return stat.read_text().rpartition(")")[2].split()
 
 
 def _run(command, search_path, settings, stdin=None):
