@@ -49,6 +49,22 @@ CREATE FUNCTION credit_sweep(as_of timestamptz = NULL, max_rows integer = 1000)
 COMMENT ON FUNCTION credit_sweep(timestamptz, integer) IS
   'settles at most max_rows holds that expired before as_of (NULL: now), oldest first, by their timeout_action, and returns how many; an account locked by somebody else is passed over, one that fails is passed over with a WARNING';
 
+CREATE FUNCTION credit_authorize_many(org_ids text[], amounts bigint[], campaign_ids text[] = NULL,
+    idempotency_keys text[] = NULL, timeout interval = NULL)
+  RETURNS SETOF credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION credit_authorize_many(text[], bigint[], text[], text[], interval) IS
+  'credit_authorize for each element, all or nothing, in one call: accounts are locked in the order of org_id and written once; an error names the item';
+
+CREATE FUNCTION credit_commit_many(authorization_ids text[], amounts_used bigint[] = NULL)
+  RETURNS SETOF credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION credit_commit_many(text[], bigint[]) IS
+  'credit_commit for each element (a NULL amount: all that is held), all or nothing, in one call; an error names the item';
+
+CREATE FUNCTION credit_revert_many(authorization_ids text[], reason text = NULL)
+  RETURNS SETOF credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION credit_revert_many(text[], text) IS
+  'credit_revert for each element, all or nothing, in one call; an error names the item';
+
 CREATE FUNCTION credit_balance(org_id text)
   RETURNS credit_account_balance LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION credit_balance(text) IS 'what an organisation has; takes no lock; LC002';

@@ -48,7 +48,8 @@ CREATE FUNCTION credit_grant_privileges(role regrole, level text)
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  app constant text[] := '{credit_authorize,credit_commit,credit_revert,credit_extend,credit_balance}';
+  app constant text[] := '{credit_authorize,credit_authorize_many,credit_commit,credit_commit_many,'
+    'credit_revert,credit_revert_many,credit_extend,credit_balance}';
   reader constant text[] := '{credit_balance,credit_balance_at,credit_statement,credit_verify,credit_require_account,credit_require_argument}';
   granted regprocedure;
 BEGIN

@@ -37,6 +37,26 @@ CREATE TYPE credit_authorization AS (
 COMMENT ON TYPE credit_authorization IS
   'an authorization as a call left it: its row, what the account has available after the call, and whether the call had been made before';
 
+CREATE TYPE credit_authorization_item AS (
+  ord               integer,
+  authorization_id  text COLLATE "C",
+  org_id            text COLLATE "C",
+  campaign_id       text COLLATE "C",
+  status            credit_status,
+  amount            bigint,
+  authorized_amount bigint,
+  refunded_amount   bigint,
+  created_at        timestamptz,
+  expires_at        timestamptz,
+  settled_at        timestamptz,
+  settled_by        credit_actor,
+  reason            text,
+  available         bigint,
+  replayed          boolean
+);
+COMMENT ON TYPE credit_authorization_item IS
+  'a credit_authorization and its place in the arrays that were passed, from 1; available is what the account had after this item';
+
 CREATE TYPE credit_movement AS (
   org_id           text COLLATE "C",
   entry_no         bigint,

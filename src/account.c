@@ -20,6 +20,7 @@
 #include "arguments.h"
 #include "catalog.h"
 #include "errors.h"
+#include "identifier.h"
 #include "results.h"
 
 PG_FUNCTION_INFO_V1(credit_account_configure);
@@ -120,10 +121,7 @@ account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *a
 	account_read(account);
 
 	/* Locking follows updates, even of the key. */
-	if (VARSIZE_ANY_EXHDR(account->org_id) != VARSIZE_ANY_EXHDR(org_id) ||
-		memcmp(VARDATA_ANY(account->org_id), VARDATA_ANY(org_id), VARSIZE_ANY_EXHDR(org_id)) != 0)
-		return CL_LOCK_GONE;
-	return CL_LOCKED;
+	return cl_identifier_equal(account->org_id, org_id) ? CL_LOCKED : CL_LOCK_GONE;
 }
 
 static bool

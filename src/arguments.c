@@ -7,7 +7,9 @@
  */
 #include "postgres.h"
 
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "arguments.h"
@@ -36,17 +38,22 @@ text *
 cl_arg_optional_identifier(FunctionCallInfo fcinfo, int argno, const char *name)
 {
 	text	   *value = cl_arg_optional_text(fcinfo, argno);
-	int			length;
 
-	if (value == NULL)
-		return NULL;
-	length = VARSIZE_ANY_EXHDR(value);
+	if (value != NULL)
+		cl_require_identifier(value, name);
+	return value;
+}
+
+void
+cl_require_identifier(const text *value, const char *name)
+{
+	int			length = VARSIZE_ANY_EXHDR(value);
+
 	if (length < 1 || length > CL_MAX_IDENTIFIER)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"%s\" must be 1 to %d bytes long", name, CL_MAX_IDENTIFIER),
 				 errdetail("It is %d bytes long.", length)));
-	return value;
 }
 
 text *
@@ -117,6 +124,88 @@ raise_timeout_out_of_range(const char *name, const Interval *timeout)
 			 errmsg("argument \"%s\" must be a positive, finite interval", name),
 			 errdetail("It is %s.", shown)));
 	pg_unreachable();
+}
+
+/* ------------------------------------------------------------------------
+ * Arrays
+ * ------------------------------------------------------------------------
+ */
+
+clArray
+cl_arg_array(FunctionCallInfo fcinfo, int argno, const char *name, Oid element_type)
+{
+	cl_require_not_null(PG_ARGISNULL(argno), name);
+	return cl_arg_optional_array(fcinfo, argno, name, element_type);
+}
+
+clArray
+cl_arg_optional_array(FunctionCallInfo fcinfo, int argno, const char *name, Oid element_type)
+{
+	clArray		result = {.name = name};
+	ArrayType  *array;
+	int16		length;
+	bool		by_value;
+	char		alignment;
+
+	if (PG_ARGISNULL(argno))
+		return result;
+
+	array = PG_GETARG_ARRAYTYPE_P(argno);
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must be a one-dimensional array", name)));
+	get_typlenbyvalalign(element_type, &length, &by_value, &alignment);
+	deconstruct_array(array, element_type, length, by_value, alignment,
+					  &result.values, &result.nulls, &result.count);
+	return result;
+}
+
+void
+cl_require_same_length(const clArray *first, const clArray *other)
+{
+	if (other->values != NULL && other->count != first->count)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("arrays must have the same length"),
+				 errdetail("Argument \"%s\" has %d elements, argument \"%s\" has %d.",
+						   first->name, first->count, other->name, other->count)));
+}
+
+bool
+cl_array_is_null(const clArray *array, int element)
+{
+	return array->values == NULL || array->nulls[element];
+}
+
+text *
+cl_array_optional_identifier(const clArray *array, int element)
+{
+	text	   *value;
+
+	if (cl_array_is_null(array, element))
+		return NULL;
+	value = DatumGetTextPP(array->values[element]);
+	cl_require_identifier(value, array->name);
+	return value;
+}
+
+text *
+cl_array_identifier(const clArray *array, int element)
+{
+	cl_require_not_null(cl_array_is_null(array, element), array->name);
+	return cl_array_optional_identifier(array, element);
+}
+
+int64
+cl_array_amount(const clArray *array, int element, int64 minimum)
+{
+	int64		amount;
+
+	cl_require_not_null(cl_array_is_null(array, element), array->name);
+	amount = DatumGetInt64(array->values[element]);
+	cl_require_minimum(amount, array->name, minimum);
+	return amount;
 }
 
 /* credit_require_argument(argument_name text, is_null boolean): for functions written in SQL. */

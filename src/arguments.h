@@ -33,4 +33,29 @@ extern TimestampTz cl_timeout_end(TimestampTz start, const Interval *timeout);
 
 extern void cl_require_not_null(bool isnull, const char *name);
 
+/* What an identifier must be, wherever it comes from. */
+extern void cl_require_identifier(const text *value, const char *name);
+
+/*
+ * A one-dimensional array, unchecked but for its shape; values is NULL where
+ * an optional one was not given.
+ */
+typedef struct clArray
+{
+	const char *name;
+	int			count;
+	Datum	   *values;
+	bool	   *nulls;
+} clArray;
+
+extern clArray cl_arg_array(FunctionCallInfo fcinfo, int argno, const char *name, Oid element_type);
+extern clArray cl_arg_optional_array(FunctionCallInfo fcinfo, int argno, const char *name, Oid element_type);
+extern void cl_require_same_length(const clArray *first, const clArray *other);
+
+/* Elements, checked as single arguments are; those that are missing or NULL are NULL where that is allowed. */
+extern text *cl_array_identifier(const clArray *array, int element);
+extern text *cl_array_optional_identifier(const clArray *array, int element);
+extern int64 cl_array_amount(const clArray *array, int element, int64 minimum);
+extern bool cl_array_is_null(const clArray *array, int element);
+
 #endif							/* CL_ARGUMENTS_H */

@@ -14,16 +14,50 @@
 #include "authorization_id.h"
 #include "errors.h"
 #include "guc.h"
-#include "idempotency.h"
+#include "hold.h"
 #include "results.h"
 #include "transition.h"
 
 PG_FUNCTION_INFO_V1(credit_authorize);
 PG_FUNCTION_INFO_V1(credit_extend);
 
-static void hold_make(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *timeout,
-					  clAuthorization *authorization);
 static void require_not_frozen(const clAccount *account);
+
+bool
+cl_hold(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *timeout,
+		clAuthorization *authorization)
+{
+	TimestampTz now;
+
+	if (cl_idempotency_replay(unit, account, call))
+	{
+		cl_authorization_get(unit, call->authorization_id, authorization);
+		return false;
+	}
+
+	require_not_frozen(account);
+	cl_account_require_available(account, call->amount);
+
+	now = cl_account_now(account);
+	authorization->authorization_id = cl_authorization_id_make(now, account->org_id);
+	authorization->org_id = account->org_id;
+	authorization->campaign_id = call->campaign_id;
+	authorization->idempotency_key = call->key;
+	authorization->status = CL_AUTHORIZED;
+	authorization->amount = call->amount;
+	authorization->authorized_amount = call->amount;
+	authorization->created_at = now;
+	authorization->expires_at = timeout != NULL ? cl_timeout_end(now, timeout) :
+		TimestampTzPlusMilliseconds(now, (int64) cl_commit_timeout * 1000);
+	cl_authorization_insert(unit, authorization);
+
+	call->authorization_id = authorization->authorization_id;
+	call->created_at = now;
+	cl_idempotency_insert(unit, account, call);
+
+	cl_account_hold(account, call->amount);
+	return true;
+}
 
 /*
  * credit_authorize(org_id, amount, campaign_id, idempotency_key, timeout,
@@ -54,44 +88,12 @@ credit_authorize(PG_FUNCTION_ARGS)
 
 	unit = cl_unit_begin("credit_authorize()");
 	cl_account_lock(unit, org_id, &account);
-	replayed = cl_idempotency_replay(unit, &account, &call);
-	if (replayed)
-		cl_authorization_get(unit, call.authorization_id, &authorization);
-	else
-		hold_make(unit, &account, &call, timeout, &authorization);
+	replayed = !cl_hold(unit, &account, &call, timeout, &authorization);
+	if (!replayed)
+		cl_account_store(unit, &account);
 	result = cl_authorization_result(&authorization, &account, replayed);
 	cl_unit_end(unit);
 	PG_RETURN_DATUM(result);
-}
-
-static void
-hold_make(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *timeout,
-		  clAuthorization *authorization)
-{
-	TimestampTz now;
-
-	require_not_frozen(account);
-	cl_account_require_available(account, call->amount);
-
-	now = cl_account_now(account);
-	authorization->authorization_id = cl_authorization_id_make(now, account->org_id);
-	authorization->org_id = account->org_id;
-	authorization->campaign_id = call->campaign_id;
-	authorization->idempotency_key = call->key;
-	authorization->status = CL_AUTHORIZED;
-	authorization->amount = call->amount;
-	authorization->authorized_amount = call->amount;
-	authorization->created_at = now;
-	authorization->expires_at = timeout != NULL ? cl_timeout_end(now, timeout) :
-		TimestampTzPlusMilliseconds(now, (int64) cl_commit_timeout * 1000);
-	cl_authorization_insert(unit, authorization);
-
-	call->authorization_id = authorization->authorization_id;
-	call->created_at = now;
-	cl_idempotency_insert(unit, account, call);
-
-	cl_account_hold(account, call->amount);
-	cl_account_store(unit, account);
 }
 
 static void

@@ -13,6 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "errors.h"
+#include "identifier.h"
 #include "idempotency.h"
 
 /* Columns of credit_idempotency */
@@ -35,10 +36,7 @@ static const clTable idempotency_table = {
 	"entry_no", "created_at"},
 };
 
-static bool same_parameters(const clIdempotency *a, const clIdempotency *b);
-static bool same_text(const text *a, const text *b);
 static char *show_parameters(const clIdempotency *call);
-static void raise_conflict(const clIdempotency *call, const clIdempotency *stored) pg_attribute_noreturn();
 
 bool
 cl_idempotency_replay(clUnit *unit, clAccount *account, clIdempotency *call)
@@ -66,10 +64,24 @@ cl_idempotency_replay(clUnit *unit, clAccount *account, clIdempotency *call)
 		stored.entry_no = DatumGetInt64(row.values[IDEMPOTENCY_ENTRY_NO - 1]);
 	stored.created_at = DatumGetTimestampTz(row.values[IDEMPOTENCY_CREATED_AT - 1]);
 
-	if (!same_parameters(call, &stored))
-		raise_conflict(call, &stored);
+	cl_idempotency_require_same(call, &stored);
 	*call = stored;
 	return true;
+}
+
+void
+cl_idempotency_require_same(const clIdempotency *call, const clIdempotency *stored)
+{
+	if (call->has_amount == stored->has_amount && call->amount == stored->amount &&
+		cl_identifier_equal(call->campaign_id, stored->campaign_id) &&
+		(call->operation != CL_OP_REFUND || cl_identifier_equal(call->authorization_id, stored->authorization_id)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_CL_IDEMPOTENCY_CONFLICT),
+			 errmsg("idempotency key \"%s\" was used before with other parameters", text_to_cstring(call->key)),
+			 errdetail("Stored: %s. Passed: %s.", show_parameters(stored), show_parameters(call)),
+			 errhint("A new %s takes a new idempotency key.",
+					 cl_enum_name(CL_ENUM_OPERATION, call->operation))));
 }
 
 void
@@ -93,23 +105,6 @@ cl_idempotency_insert(clUnit *unit, clAccount *account, const clIdempotency *cal
 	cl_relation_insert(unit, cl_relation_open(unit, cl_table_oid(CL_TABLE_IDEMPOTENCY), &idempotency_table), &row);
 }
 
-static bool
-same_parameters(const clIdempotency *a, const clIdempotency *b)
-{
-	return a->has_amount == b->has_amount && a->amount == b->amount &&
-		same_text(a->campaign_id, b->campaign_id) &&
-		(a->operation != CL_OP_REFUND || same_text(a->authorization_id, b->authorization_id));
-}
-
-static bool
-same_text(const text *a, const text *b)
-{
-	if (a == NULL || b == NULL)
-		return a == b;
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
 static char *
 show_parameters(const clIdempotency *call)
 {
@@ -127,16 +122,4 @@ show_parameters(const clIdempotency *call)
 	if (call->operation == CL_OP_REFUND)
 		appendStringInfo(&shown, ", authorization_id \"%s\"", text_to_cstring(call->authorization_id));
 	return shown.data;
-}
-
-static void
-raise_conflict(const clIdempotency *call, const clIdempotency *stored)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_CL_IDEMPOTENCY_CONFLICT),
-			 errmsg("idempotency key \"%s\" was used before with other parameters", text_to_cstring(call->key)),
-			 errdetail("Stored: %s. Passed: %s.", show_parameters(stored), show_parameters(call)),
-			 errhint("A new %s takes a new idempotency key.",
-					 cl_enum_name(CL_ENUM_OPERATION, call->operation))));
-	pg_unreachable();
 }

@@ -36,6 +36,9 @@ typedef struct clIdempotency
  */
 extern bool cl_idempotency_replay(clUnit *unit, clAccount *account, clIdempotency *call);
 
+/* LC004 unless a call under the same key asks for the same as one that was made. */
+extern void cl_idempotency_require_same(const clIdempotency *call, const clIdempotency *stored);
+
 extern void cl_idempotency_insert(clUnit *unit, clAccount *account, const clIdempotency *call);
 
 #endif							/* CL_IDEMPOTENCY_H */

@@ -14,7 +14,7 @@
 
 #include "results.h"
 
-#define MAX_ATTRIBUTES 14
+#define MAX_ATTRIBUTES 15
 
 typedef struct Answer
 {
@@ -23,6 +23,8 @@ typedef struct Answer
 	bool		nulls[MAX_ATTRIBUTES];
 } Answer;
 
+static void add_authorization(Answer *answer, const clAuthorization *authorization, const clAccount *account,
+							  bool replayed);
 static void add(Answer *answer, Datum value, bool isnull);
 static void add_text(Answer *answer, const text *value);
 static Datum form(Answer *answer, clTypeId type);
@@ -30,24 +32,22 @@ static Datum form(Answer *answer, clTypeId type);
 Datum
 cl_authorization_result(const clAuthorization *authorization, const clAccount *account, bool replayed)
 {
-	bool		is_open = authorization->status == CL_AUTHORIZED;
 	Answer		answer = {0};
 
-	add_text(&answer, authorization->authorization_id);
-	add_text(&answer, authorization->org_id);
-	add_text(&answer, authorization->campaign_id);
-	add(&answer, cl_enum_datum(CL_ENUM_STATUS, authorization->status), false);
-	add(&answer, Int64GetDatum(authorization->amount), false);
-	add(&answer, Int64GetDatum(authorization->authorized_amount), false);
-	add(&answer, Int64GetDatum(authorization->refunded_amount), false);
-	add(&answer, TimestampTzGetDatum(authorization->created_at), false);
-	add(&answer, TimestampTzGetDatum(authorization->expires_at), false);
-	add(&answer, is_open ? (Datum) 0 : TimestampTzGetDatum(authorization->settled_at), is_open);
-	add(&answer, is_open ? (Datum) 0 : cl_enum_datum(CL_ENUM_ACTOR, authorization->settled_by), is_open);
-	add_text(&answer, authorization->reason);
-	add(&answer, Int64GetDatum(cl_account_available(account)), false);
-	add(&answer, BoolGetDatum(replayed), false);
+	add_authorization(&answer, authorization, account, replayed);
 	return form(&answer, CL_TYPE_AUTHORIZATION);
+}
+
+void
+cl_authorization_item_put(ReturnSetInfo *rsinfo, int ord, const clAuthorization *authorization,
+						  const clAccount *account, bool replayed)
+{
+	Answer		answer = {0};
+
+	add(&answer, Int32GetDatum(ord), false);
+	add_authorization(&answer, authorization, account, replayed);
+	Assert(rsinfo->setDesc->natts == answer.natts);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, answer.values, answer.nulls);
 }
 
 Datum
@@ -78,6 +78,27 @@ cl_account_balance_result(const clAccount *account)
 	add(&answer, Int64GetDatum(account->credit_limit), false);
 	add(&answer, Int64GetDatum(cl_account_available(account)), false);
 	return form(&answer, CL_TYPE_ACCOUNT_BALANCE);
+}
+
+static void
+add_authorization(Answer *answer, const clAuthorization *authorization, const clAccount *account, bool replayed)
+{
+	bool		is_open = authorization->status == CL_AUTHORIZED;
+
+	add_text(answer, authorization->authorization_id);
+	add_text(answer, authorization->org_id);
+	add_text(answer, authorization->campaign_id);
+	add(answer, cl_enum_datum(CL_ENUM_STATUS, authorization->status), false);
+	add(answer, Int64GetDatum(authorization->amount), false);
+	add(answer, Int64GetDatum(authorization->authorized_amount), false);
+	add(answer, Int64GetDatum(authorization->refunded_amount), false);
+	add(answer, TimestampTzGetDatum(authorization->created_at), false);
+	add(answer, TimestampTzGetDatum(authorization->expires_at), false);
+	add(answer, is_open ? (Datum) 0 : TimestampTzGetDatum(authorization->settled_at), is_open);
+	add(answer, is_open ? (Datum) 0 : cl_enum_datum(CL_ENUM_ACTOR, authorization->settled_by), is_open);
+	add_text(answer, authorization->reason);
+	add(answer, Int64GetDatum(cl_account_available(account)), false);
+	add(answer, BoolGetDatum(replayed), false);
 }
 
 static void

@@ -25,6 +25,7 @@
 #include "account.h"
 #include "arguments.h"
 #include "authorization.h"
+#include "identifier.h"
 #include "settlement.h"
 #include "sweep.h"
 
@@ -101,12 +102,7 @@ chunk_read(clScan *scan, Chunk *chunk, int max_rows)
 static int
 compare_candidates(const void *a, const void *b)
 {
-	const text *left = ((const Candidate *) a)->org_id;
-	const text *right = ((const Candidate *) b)->org_id;
-	int			length = Min(VARSIZE_ANY_EXHDR(left), VARSIZE_ANY_EXHDR(right));
-	int			order = memcmp(VARDATA_ANY(left), VARDATA_ANY(right), length);
-
-	return order != 0 ? order : (int) VARSIZE_ANY_EXHDR(left) - (int) VARSIZE_ANY_EXHDR(right);
+	return cl_identifier_compare(((const Candidate *) a)->org_id, ((const Candidate *) b)->org_id);
 }
 
 static int

@@ -1,0 +1,404 @@
+/*-------------------------------------------------------------------------
+ *
+ * batch.c
+ *	  Many calls in one: authorize, commit and revert arrays of items.
+ *
+ * BatchItem by item the answers are those of single calls in the order of the
+ * arrays, all or nothing.  The accounts are locked first, in the order of
+ * org_id, and each is written once, at the end; in between it changes in
+ * memory.  Rows are inserted in bulk.
+ *
+ * Items are worked on in chunks.  What an earlier chunk wrote is found in the
+ * tables, for which the unit is refreshed between chunks; inside a chunk, an
+ * item that asks for the same thing as an earlier one (its twin) is answered
+ * from that.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "arguments.h"
+#include "guc.h"
+#include "hold.h"
+#include "identifier.h"
+#include "results.h"
+#include "settlement.h"
+
+#define CHUNK_ITEMS 1000
+
+PG_FUNCTION_INFO_V1(credit_authorize_many);
+PG_FUNCTION_INFO_V1(credit_commit_many);
+PG_FUNCTION_INFO_V1(credit_revert_many);
+
+typedef struct BatchItem
+{
+	int			position;		/* in the arrays, from 0 */
+	clAccount  *account;
+	text	   *name;			/* idempotency key, or authorization id */
+	struct BatchItem *twin;			/* the chunk's first item of this account and name, or NULL */
+	clIdempotency call;			/* authorize */
+	clAuthorization authorization;
+} BatchItem;
+
+typedef struct Batch
+{
+	const char *what;			/* the SQL function */
+	int			count;
+	int			position;		/* of the item that is worked on, for errors; or -1 */
+	ErrorContextCallback error_context;
+	ReturnSetInfo *results;
+	clUnit	   *unit;
+
+	clAccount  *accounts;
+	bool	   *changed;		/* by account */
+	int		   *account_of;		/* by position: index into accounts */
+
+	/* Prepare an item of a chunk; do it, returning whether it was new. */
+	void		(*prepare) (struct Batch *batch, BatchItem *item);
+	bool		(*perform) (struct Batch *batch, BatchItem *item);
+
+	/* The arguments */
+	clArray		org_ids;
+	clArray		amounts;
+	clArray		campaign_ids;
+	clArray		idempotency_keys;
+	Interval   *timeout;
+	clArray		authorization_ids;
+	clSettlement settlement;
+} Batch;
+
+typedef struct BatchOwner
+{
+	text	   *org_id;
+	int			position;
+} BatchOwner;
+
+static Datum batch_run(Batch *batch, FunctionCallInfo fcinfo, void (*find_owners) (Batch *, BatchOwner *));
+static void batch_lock(Batch *batch, BatchOwner *owners);
+static void batch_work(Batch *batch);
+static void chunk_find_twins(BatchItem *items, int count);
+static int	compare_owners(const void *a, const void *b);
+static int	compare_items(const void *a, const void *b);
+static void describe_position(void *arg);
+static void read_call(Batch *batch, int position, clIdempotency *call);
+static void authorize_owners(Batch *batch, BatchOwner *owners);
+static void authorize_prepare(Batch *batch, BatchItem *item);
+static bool authorize_perform(Batch *batch, BatchItem *item);
+static void settle_owners(Batch *batch, BatchOwner *owners);
+static void settle_prepare(Batch *batch, BatchItem *item);
+static bool settle_perform(Batch *batch, BatchItem *item);
+
+/* ------------------------------------------------------------------------
+ * SQL functions
+ * ------------------------------------------------------------------------
+ */
+
+/* credit_authorize_many(org_ids, amounts, campaign_ids, idempotency_keys, timeout) */
+Datum
+credit_authorize_many(PG_FUNCTION_ARGS)
+{
+	Batch		batch = {.what = "credit_authorize_many()",
+		.prepare = authorize_prepare,
+		.perform = authorize_perform
+	};
+
+	batch.org_ids = cl_arg_array(fcinfo, 0, "org_ids", TEXTOID);
+	batch.amounts = cl_arg_array(fcinfo, 1, "amounts", INT8OID);
+	batch.campaign_ids = cl_arg_optional_array(fcinfo, 2, "campaign_ids", TEXTOID);
+	batch.idempotency_keys = cl_arg_optional_array(fcinfo, 3, "idempotency_keys", TEXTOID);
+	batch.timeout = cl_arg_optional_timeout(fcinfo, 4, "timeout");
+	cl_require_same_length(&batch.org_ids, &batch.amounts);
+	cl_require_same_length(&batch.org_ids, &batch.campaign_ids);
+	cl_require_same_length(&batch.org_ids, &batch.idempotency_keys);
+	batch.count = batch.org_ids.count;
+	return batch_run(&batch, fcinfo, authorize_owners);
+}
+
+/* credit_commit_many(authorization_ids, amounts_used) */
+Datum
+credit_commit_many(PG_FUNCTION_ARGS)
+{
+	Batch		batch = {.what = "credit_commit_many()",
+		.prepare = settle_prepare,
+		.perform = settle_perform,
+		.settlement = {.verb = CL_VERB_COMMIT}
+	};
+
+	batch.authorization_ids = cl_arg_array(fcinfo, 0, "authorization_ids", TEXTOID);
+	batch.amounts = cl_arg_optional_array(fcinfo, 1, "amounts_used", INT8OID);
+	cl_require_same_length(&batch.authorization_ids, &batch.amounts);
+	batch.count = batch.authorization_ids.count;
+	return batch_run(&batch, fcinfo, settle_owners);
+}
+
+/* credit_revert_many(authorization_ids, reason) */
+Datum
+credit_revert_many(PG_FUNCTION_ARGS)
+{
+	Batch		batch = {.what = "credit_revert_many()",
+		.prepare = settle_prepare,
+		.perform = settle_perform,
+		.settlement = {.verb = CL_VERB_REVERT}
+	};
+
+	batch.authorization_ids = cl_arg_array(fcinfo, 0, "authorization_ids", TEXTOID);
+	batch.settlement.reason = cl_arg_optional_text(fcinfo, 1);
+	batch.count = batch.authorization_ids.count;
+	return batch_run(&batch, fcinfo, settle_owners);
+}
+
+/* ------------------------------------------------------------------------
+ * The course of a batch
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * find_owners checks all items and tells whose they are; then the accounts
+ * are locked, the items worked on, the accounts written.
+ */
+static Datum
+batch_run(Batch *batch, FunctionCallInfo fcinfo, void (*find_owners) (Batch *, BatchOwner *))
+{
+	BatchOwner	   *owners = palloc_array(BatchOwner, batch->count);
+
+	InitMaterializedSRF(fcinfo, 0);
+	batch->results = (ReturnSetInfo *) fcinfo->resultinfo;
+	batch->position = -1;
+	batch->error_context.callback = describe_position;
+	batch->error_context.arg = batch;
+	batch->error_context.previous = error_context_stack;
+	error_context_stack = &batch->error_context;
+
+	batch->unit = cl_unit_begin_bulk(batch->what);
+	find_owners(batch, owners);
+	batch_lock(batch, owners);
+	batch_work(batch);
+	cl_unit_end(batch->unit);
+
+	error_context_stack = batch->error_context.previous;
+	return (Datum) 0;
+}
+
+static void
+batch_lock(Batch *batch, BatchOwner *owners)
+{
+	int			count = 0;
+
+	batch->accounts = palloc_array(clAccount, batch->count);
+	batch->account_of = palloc_array(int, batch->count);
+	batch->changed = palloc0_array(bool, batch->count);
+
+	qsort(owners, batch->count, sizeof(BatchOwner), compare_owners);
+	for (int i = 0; i < batch->count; i++)
+	{
+		batch->position = owners[i].position;
+		if (i == 0 || cl_identifier_compare(owners[i].org_id, owners[i - 1].org_id) != 0)
+			cl_account_lock_next(batch->unit, owners[i].org_id, &batch->accounts[count++]);
+		batch->account_of[owners[i].position] = count - 1;
+	}
+	batch->position = -1;
+}
+
+static void
+batch_work(Batch *batch)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "credit_ledger batch",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	for (int start = 0; start < batch->count; start += CHUNK_ITEMS)
+	{
+		int			count = Min(CHUNK_ITEMS, batch->count - start);
+		BatchItem	   *items;
+
+		/* Only now is nothing left to be written that points into the context. */
+		cl_unit_refresh(batch->unit);
+		MemoryContextReset(context);
+
+		items = palloc0_array(BatchItem, count);
+		for (int i = 0; i < count; i++)
+		{
+			items[i].position = start + i;
+			items[i].account = &batch->accounts[batch->account_of[start + i]];
+			batch->prepare(batch, &items[i]);
+		}
+		chunk_find_twins(items, count);
+
+		for (int i = 0; i < count; i++)
+		{
+			BatchItem	   *item = &items[i];
+			bool		done;
+
+			CHECK_FOR_INTERRUPTS();
+			batch->position = item->position;
+			done = batch->perform(batch, item);
+			batch->changed[batch->account_of[item->position]] |= done;
+			cl_authorization_item_put(batch->results, item->position + 1,
+									  item->twin != NULL ? &item->twin->authorization : &item->authorization,
+									  item->account, !done);
+		}
+		batch->position = -1;
+	}
+
+	for (int i = 0; i < batch->count; i++)
+	{
+		if (batch->changed[i])
+			cl_account_store(batch->unit, &batch->accounts[i]);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+static void
+chunk_find_twins(BatchItem *items, int count)
+{
+	BatchItem	  **sorted = palloc_array(BatchItem *, count);
+
+	for (int i = 0; i < count; i++)
+		sorted[i] = &items[i];
+	qsort(sorted, count, sizeof(BatchItem *), compare_items);
+	for (int i = 1; i < count; i++)
+	{
+		BatchItem	   *before = sorted[i - 1];
+
+		if (before->account == sorted[i]->account && cl_identifier_compare(before->name, sorted[i]->name) == 0)
+			sorted[i]->twin = before->twin != NULL ? before->twin : before;
+	}
+}
+
+static int
+compare_owners(const void *a, const void *b)
+{
+	const BatchOwner *left = a;
+	const BatchOwner *right = b;
+	int			order = cl_identifier_compare(left->org_id, right->org_id);
+
+	return order != 0 ? order : left->position - right->position;
+}
+
+static int
+compare_items(const void *a, const void *b)
+{
+	const BatchItem *left = *(BatchItem *const *) a;
+	const BatchItem *right = *(BatchItem *const *) b;
+	int			order;
+
+	if (left->account != right->account)
+		return left->account < right->account ? -1 : 1;
+	order = cl_identifier_compare(left->name, right->name);
+	return order != 0 ? order : left->position - right->position;
+}
+
+/* Error context: which item it was. */
+static void
+describe_position(void *arg)
+{
+	Batch	   *batch = arg;
+
+	if (batch->position >= 0)
+		errcontext("item %d of %s", batch->position + 1, batch->what);
+}
+
+/* ------------------------------------------------------------------------
+ * Authorize
+ * ------------------------------------------------------------------------
+ */
+
+static void
+authorize_owners(Batch *batch, BatchOwner *owners)
+{
+	for (int i = 0; i < batch->count; i++)
+	{
+		clIdempotency call;
+
+		batch->position = owners[i].position = i;
+		owners[i].org_id = cl_array_identifier(&batch->org_ids, i);
+		read_call(batch, i, &call);
+	}
+}
+
+static void
+read_call(Batch *batch, int position, clIdempotency *call)
+{
+	memset(call, 0, sizeof(clIdempotency));
+	call->operation = CL_OP_AUTHORIZE;
+	call->has_amount = true;
+	call->amount = cl_array_amount(&batch->amounts, position, 1);
+	call->campaign_id = cl_array_optional_identifier(&batch->campaign_ids, position);
+	call->key = cl_array_optional_identifier(&batch->idempotency_keys, position);
+	if (call->key == NULL)
+		call->key = call->campaign_id;
+	cl_require_not_null(call->key == NULL, "idempotency_keys");
+}
+
+static void
+authorize_prepare(Batch *batch, BatchItem *item)
+{
+	read_call(batch, item->position, &item->call);
+	item->name = item->call.key;
+	item->authorization.timeout_action = cl_timeout_action;
+}
+
+static bool
+authorize_perform(Batch *batch, BatchItem *item)
+{
+	if (item->twin != NULL)
+	{
+		cl_idempotency_require_same(&item->call, &item->twin->call);
+		return false;
+	}
+	return cl_hold(batch->unit, item->account, &item->call, batch->timeout, &item->authorization);
+}
+
+/* ------------------------------------------------------------------------
+ * Commit and revert
+ * ------------------------------------------------------------------------
+ */
+
+static void
+settle_owners(Batch *batch, BatchOwner *owners)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "credit_ledger batch owners",
+												  ALLOCSET_DEFAULT_SIZES);
+
+	for (int i = 0; i < batch->count; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		clAuthorization authorization;
+
+		CHECK_FOR_INTERRUPTS();
+		batch->position = owners[i].position = i;
+		if (!cl_array_is_null(&batch->amounts, i))
+			(void) cl_array_amount(&batch->amounts, i, 0);
+		cl_authorization_get(batch->unit, cl_array_identifier(&batch->authorization_ids, i), &authorization);
+		MemoryContextSwitchTo(old);
+		owners[i].org_id = (text *) PG_DETOAST_DATUM_COPY(PointerGetDatum(authorization.org_id));
+		MemoryContextReset(context);
+	}
+	MemoryContextDelete(context);
+}
+
+static void
+settle_prepare(Batch *batch, BatchItem *item)
+{
+	item->name = cl_array_identifier(&batch->authorization_ids, item->position);
+}
+
+static bool
+settle_perform(Batch *batch, BatchItem *item)
+{
+	clSettlement settlement = batch->settlement;
+
+	settlement.all = cl_array_is_null(&batch->amounts, item->position);
+	if (!settlement.all)
+		settlement.used = cl_array_amount(&batch->amounts, item->position, 0);
+
+	if (item->twin == NULL)
+		cl_authorization_get(batch->unit, item->name, &item->authorization);
+	return cl_settle(batch->unit, item->account,
+					 item->twin != NULL ? &item->twin->authorization : &item->authorization, &settlement);
+}

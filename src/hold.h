@@ -1,0 +1,25 @@
+/*-------------------------------------------------------------------------
+ *
+ * hold.h
+ *	  Holding credits.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CL_HOLD_H
+#define CL_HOLD_H
+
+#include "authorization.h"
+#include "idempotency.h"
+#include "utils/timestamp.h"
+
+/*
+ * Hold call->amount credits of a locked account until timeout from now (NULL:
+ * credit_ledger.commit_timeout).  The caller has filled in the call, and
+ * timeout_action and metadata of the authorization.  Returns false if the
+ * call was made before, with the authorization as it stands now; else the
+ * caller stores the account.  LC001, LC004, LC007.
+ */
+extern bool cl_hold(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *timeout,
+					clAuthorization *authorization);
+
+#endif							/* CL_HOLD_H */
