@@ -17,7 +17,7 @@ BEGIN
               END;
   IF template IS NULL THEN
     RAISE invalid_parameter_value USING
-      MESSAGE = format('table "%s" does not take partitions by range of created_at', parent),
+      MESSAGE = format('table %s does not take partitions by range of created_at', parent),
       HINT = 'The parents are credit_ledger_settled and credit_entry.';
   END IF;
   IF lower_bound >= upper_bound THEN
