@@ -19,6 +19,7 @@
 #include "account.h"
 #include "arguments.h"
 #include "catalog.h"
+#include "compat.h"
 #include "errors.h"
 #include "identifier.h"
 #include "results.h"
@@ -47,7 +48,7 @@ static const clTable account_table = {
 	.ncolumns = 11,
 	.nchecks = 5,
 	.columns = {"org_id", "balance", "held", "credit_limit", "overage_limit", "low_balance_threshold",
-	"frozen", "last_entry_no", "created_at", "updated_at", "metadata"},
+				"frozen", "last_entry_no", "created_at", "updated_at", "metadata"},
 };
 
 static clLockResult account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *account);
@@ -56,7 +57,7 @@ static void account_create(clUnit *unit, text *org_id, clAccount *account);
 static void account_read(clAccount *account);
 static void account_set_int64(clAccount *account, int column, int64 value);
 static void account_require_range(const clAccount *account);
-static void raise_account_not_found(const text *org_id) pg_attribute_noreturn();
+pg_noreturn static void raise_account_not_found(const text *org_id);
 
 /* ------------------------------------------------------------------------
  * Locking and storing
@@ -127,7 +128,7 @@ account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *a
 static bool
 account_find(clUnit *unit, text *org_id, clAccount *account)
 {
-	clKey		key = {ACCOUNT_ORG_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(org_id)};
+	clKey key = {ACCOUNT_ORG_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(org_id)};
 
 	account->rel = cl_relation_open(unit, cl_table_oid(CL_TABLE_ACCOUNT), &account_table);
 	return cl_relation_find(unit, account->rel, 1, &key, &account->row);
@@ -232,7 +233,7 @@ cl_account_move(clAccount *account, int64 amount)
 static void
 account_require_range(const clAccount *account)
 {
-	int64		ignored;
+	int64 ignored;
 
 	if (pg_sub_s64_overflow(account->balance, account->held, &ignored) ||
 		pg_add_s64_overflow(account->balance, account->credit_limit, &ignored))
@@ -266,10 +267,10 @@ raise_account_not_found(const text *org_id)
 Datum
 credit_account_configure(PG_FUNCTION_ARGS)
 {
-	text	   *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
-	clUnit	   *unit;
-	clAccount	account;
-	Datum		result;
+	text *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
+	clUnit *unit;
+	clAccount account;
+	Datum result;
 
 	if (!PG_ARGISNULL(1))
 		cl_require_minimum(PG_GETARG_INT64(1), "credit_limit", 0);
@@ -282,7 +283,7 @@ credit_account_configure(PG_FUNCTION_ARGS)
 	for (int argno = 1; argno <= 5; argno++)
 	{
 		static const int columns[] = {0, ACCOUNT_CREDIT_LIMIT, ACCOUNT_OVERAGE_LIMIT,
-		ACCOUNT_LOW_BALANCE_THRESHOLD, ACCOUNT_FROZEN, ACCOUNT_METADATA};
+									  ACCOUNT_LOW_BALANCE_THRESHOLD, ACCOUNT_FROZEN, ACCOUNT_METADATA};
 
 		if (!PG_ARGISNULL(argno))
 			cl_row_set(&account.row, columns[argno], PG_GETARG_DATUM(argno));
@@ -299,9 +300,9 @@ credit_account_configure(PG_FUNCTION_ARGS)
 Datum
 credit_balance(PG_FUNCTION_ARGS)
 {
-	text	   *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
-	clUnit	   *unit = cl_unit_begin_reading();
-	clAccount	account;
+	text *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
+	clUnit *unit = cl_unit_begin_reading();
+	clAccount account;
 
 	if (!account_find(unit, org_id, &account))
 		raise_account_not_found(org_id);
@@ -314,9 +315,9 @@ credit_balance(PG_FUNCTION_ARGS)
 Datum
 credit_require_account(PG_FUNCTION_ARGS)
 {
-	text	   *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
-	clUnit	   *unit = cl_unit_begin_reading();
-	clAccount	account;
+	text *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
+	clUnit *unit = cl_unit_begin_reading();
+	clAccount account;
 
 	if (!account_find(unit, org_id, &account))
 		raise_account_not_found(org_id);

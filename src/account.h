@@ -18,17 +18,17 @@
 
 typedef struct clAccount
 {
-	text	   *org_id;
-	int64		balance;
-	int64		held;
-	int64		credit_limit;
-	int64		overage_limit;
-	bool		frozen;
-	int64		last_entry_no;
+	text *org_id;
+	int64 balance;
+	int64 held;
+	int64 credit_limit;
+	int64 overage_limit;
+	bool frozen;
+	int64 last_entry_no;
 	TimestampTz updated_at;
 
 	clRelation *rel;
-	clRow		row;
+	clRow row;
 } clAccount;
 
 /*
@@ -65,4 +65,4 @@ extern void cl_account_require_available(const clAccount *account, int64 amount)
 extern void cl_account_hold(clAccount *account, int64 amount);
 extern void cl_account_move(clAccount *account, int64 amount);
 
-#endif							/* CL_ACCOUNT_H */
+#endif /* CL_ACCOUNT_H */

@@ -13,10 +13,11 @@
 #include "utils/timestamp.h"
 
 #include "arguments.h"
+#include "compat.h"
 
 PG_FUNCTION_INFO_V1(credit_require_argument);
 
-static void raise_timeout_out_of_range(const char *name, const Interval *timeout) pg_attribute_noreturn();
+pg_noreturn static void raise_timeout_out_of_range(const char *name, const Interval *timeout);
 
 void
 cl_require_not_null(bool isnull, const char *name)
@@ -37,7 +38,7 @@ cl_arg_identifier(FunctionCallInfo fcinfo, int argno, const char *name)
 text *
 cl_arg_optional_identifier(FunctionCallInfo fcinfo, int argno, const char *name)
 {
-	text	   *value = cl_arg_optional_text(fcinfo, argno);
+	text *value = cl_arg_optional_text(fcinfo, argno);
 
 	if (value != NULL)
 		cl_require_identifier(value, name);
@@ -47,7 +48,7 @@ cl_arg_optional_identifier(FunctionCallInfo fcinfo, int argno, const char *name)
 void
 cl_require_identifier(const text *value, const char *name)
 {
-	int			length = VARSIZE_ANY_EXHDR(value);
+	int length = VARSIZE_ANY_EXHDR(value);
 
 	if (length < 1 || length > CL_MAX_IDENTIFIER)
 		ereport(ERROR,
@@ -65,7 +66,7 @@ cl_arg_optional_text(FunctionCallInfo fcinfo, int argno)
 int64
 cl_arg_amount(FunctionCallInfo fcinfo, int argno, const char *name, int64 minimum)
 {
-	int64		amount;
+	int64 amount;
 
 	cl_require_not_null(PG_ARGISNULL(argno), name);
 	amount = PG_GETARG_INT64(argno);
@@ -92,7 +93,7 @@ Interval *
 cl_arg_optional_timeout(FunctionCallInfo fcinfo, int argno, const char *name)
 {
 	static const Interval zero = {0, 0, 0};
-	Interval   *timeout;
+	Interval *timeout;
 
 	if (PG_ARGISNULL(argno))
 		return NULL;
@@ -117,7 +118,7 @@ cl_timeout_end(TimestampTz start, const Interval *timeout)
 static void
 raise_timeout_out_of_range(const char *name, const Interval *timeout)
 {
-	char	   *shown = DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(timeout)));
+	char *shown = DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(timeout)));
 
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -141,11 +142,11 @@ cl_arg_array(FunctionCallInfo fcinfo, int argno, const char *name, Oid element_t
 clArray
 cl_arg_optional_array(FunctionCallInfo fcinfo, int argno, const char *name, Oid element_type)
 {
-	clArray		result = {.name = name};
-	ArrayType  *array;
-	int16		length;
-	bool		by_value;
-	char		alignment;
+	clArray result = {.name = name};
+	ArrayType *array;
+	int16 length;
+	bool by_value;
+	char alignment;
 
 	if (PG_ARGISNULL(argno))
 		return result;
@@ -181,7 +182,7 @@ cl_array_is_null(const clArray *array, int element)
 text *
 cl_array_optional_identifier(const clArray *array, int element)
 {
-	text	   *value;
+	text *value;
 
 	if (cl_array_is_null(array, element))
 		return NULL;
@@ -200,7 +201,7 @@ cl_array_identifier(const clArray *array, int element)
 int64
 cl_array_amount(const clArray *array, int element, int64 minimum)
 {
-	int64		amount;
+	int64 amount;
 
 	cl_require_not_null(cl_array_is_null(array, element), array->name);
 	amount = DatumGetInt64(array->values[element]);

@@ -43,9 +43,9 @@ extern void cl_require_identifier(const text *value, const char *name);
 typedef struct clArray
 {
 	const char *name;
-	int			count;
-	Datum	   *values;
-	bool	   *nulls;
+	int count;
+	Datum *values;
+	bool *nulls;
 } clArray;
 
 extern clArray cl_arg_array(FunctionCallInfo fcinfo, int argno, const char *name, Oid element_type);
@@ -58,4 +58,4 @@ extern text *cl_array_optional_identifier(const clArray *array, int element);
 extern int64 cl_array_amount(const clArray *array, int element, int64 minimum);
 extern bool cl_array_is_null(const clArray *array, int element);
 
-#endif							/* CL_ARGUMENTS_H */
+#endif /* CL_ARGUMENTS_H */

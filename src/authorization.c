@@ -44,8 +44,8 @@ static const clTable ledger_table = {
 	.ncolumns = 15,
 	.nchecks = 5,
 	.columns = {"authorization_id", "org_id", "campaign_id", "idempotency_key", "status", "amount",
-		"authorized_amount", "refunded_amount", "timeout_action", "created_at", "expires_at",
-	"settled_at", "settled_by", "reason", "metadata"},
+				"authorized_amount", "refunded_amount", "timeout_action", "created_at", "expires_at",
+				"settled_at", "settled_by", "reason", "metadata"},
 };
 
 static bool authorization_find_settled(clUnit *unit, text *authorization_id, clAuthorization *authorization);
@@ -99,14 +99,14 @@ cl_authorization_find_open(clUnit *unit, text *authorization_id, clAuthorization
 static bool
 authorization_find_settled(clUnit *unit, text *authorization_id, clAuthorization *authorization)
 {
-	Oid			parent = cl_table_oid(CL_TABLE_SETTLED);
+	Oid parent = cl_table_oid(CL_TABLE_SETTLED);
 	clRelation *likely = NULL;
 	TimestampTz created_at;
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (cl_authorization_id_time(authorization_id, &created_at))
 	{
-		clRow		row;
+		clRow row;
 
 		cl_row_init(&row);
 		cl_row_set(&row, LEDGER_CREATED_AT, TimestampTzGetDatum(created_at));
@@ -128,7 +128,7 @@ authorization_find_settled(clUnit *unit, text *authorization_id, clAuthorization
 static bool
 authorization_find_in(clUnit *unit, clRelation *leaf, text *authorization_id, clAuthorization *authorization)
 {
-	clKey		key = {LEDGER_AUTHORIZATION_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(authorization_id)};
+	clKey key = {LEDGER_AUTHORIZATION_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(authorization_id)};
 
 	if (!cl_relation_find(unit, leaf, 1, &key, &authorization->row))
 		return false;
@@ -140,7 +140,7 @@ authorization_find_in(clUnit *unit, clRelation *leaf, text *authorization_id, cl
 clScan *
 cl_authorization_scan_expired(clUnit *unit, TimestampTz as_of)
 {
-	clKey		key = {LEDGER_EXPIRES_AT, BTLessStrategyNumber, F_TIMESTAMPTZ_LT, TimestampTzGetDatum(as_of)};
+	clKey key = {LEDGER_EXPIRES_AT, BTLessStrategyNumber, F_TIMESTAMPTZ_LT, TimestampTzGetDatum(as_of)};
 
 	return cl_scan_begin(unit, ledger_open(unit), 1, &key);
 }
@@ -200,7 +200,7 @@ row_text(const clRow *row, int column)
 void
 cl_authorization_insert(clUnit *unit, const clAuthorization *authorization)
 {
-	clRow		row;
+	clRow row;
 
 	Assert(authorization->status == CL_AUTHORIZED);
 
@@ -226,8 +226,8 @@ cl_authorization_insert(clUnit *unit, const clAuthorization *authorization)
 void
 cl_authorization_store(clUnit *unit, clAuthorization *authorization)
 {
-	clRow	   *row = &authorization->row;
-	bool		was_open = DatumGetObjectId(row->values[LEDGER_STATUS - 1]) ==
+	clRow *row = &authorization->row;
+	bool was_open = DatumGetObjectId(row->values[LEDGER_STATUS - 1]) ==
 		DatumGetObjectId(cl_enum_datum(CL_ENUM_STATUS, CL_AUTHORIZED));
 
 	if (authorization->status == CL_AUTHORIZED)

@@ -13,24 +13,24 @@
 
 typedef struct clAuthorization
 {
-	text	   *authorization_id;
-	text	   *org_id;
-	text	   *campaign_id;	/* or NULL */
-	text	   *idempotency_key;
-	clStatus	status;
-	int64		amount;
-	int64		authorized_amount;
-	int64		refunded_amount;
+	text *authorization_id;
+	text *org_id;
+	text *campaign_id; /* or NULL */
+	text *idempotency_key;
+	clStatus status;
+	int64 amount;
+	int64 authorized_amount;
+	int64 refunded_amount;
 	clTimeoutAction timeout_action;
 	TimestampTz created_at;
 	TimestampTz expires_at;
-	TimestampTz settled_at;		/* this and the next: unless status is authorized */
-	clActor		settled_by;
-	text	   *reason;			/* or NULL */
-	struct varlena *metadata;	/* jsonb, or NULL; only for insertion */
+	TimestampTz settled_at; /* this and the next: unless status is authorized */
+	clActor settled_by;
+	text *reason;			  /* or NULL */
+	struct varlena *metadata; /* jsonb, or NULL; only for insertion */
 
-	clRelation *leaf;			/* where it was read */
-	clRow		row;
+	clRelation *leaf; /* where it was read */
+	clRow row;
 } clAuthorization;
 
 /* What the organisation owes for it now: 0 unless committed. */
@@ -62,4 +62,4 @@ extern void cl_authorization_store(clUnit *unit, clAuthorization *authorization)
 extern clScan *cl_authorization_scan_expired(clUnit *unit, TimestampTz as_of);
 extern bool cl_authorization_next_expired(clScan *scan, clAuthorization *authorization);
 
-#endif							/* CL_AUTHORIZATION_H */
+#endif /* CL_AUTHORIZATION_H */

@@ -12,18 +12,19 @@
 #include "utils/timestamp.h"
 
 #include "authorization_id.h"
+#include "compat.h"
 
-#define PREFIX "auth-"
+#define PREFIX		  "auth-"
 #define PREFIX_LENGTH 5
-#define ULID_LENGTH 26
-#define TIME_LENGTH 10			/* 50 bits, of which the first two are 0 */
+#define ULID_LENGTH	  26
+#define TIME_LENGTH	  10 /* 50 bits, of which the first two are 0 */
 
 #define MICROSECONDS_1970_TO_2000 \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 static const char base32[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-static int	base32_value(char digit);
+static int base32_value(char digit);
 
 /*
  * The server seeds its generator from strong randomness in each backend, and
@@ -33,12 +34,12 @@ static int	base32_value(char digit);
 text *
 cl_authorization_id_make(TimestampTz created_at, const text *org_id)
 {
-	uint64		milliseconds = (uint64) (created_at + MICROSECONDS_1970_TO_2000) / 1000;
-	pg_crc32c	crc;
-	uint64		high;
-	uint64		low = pg_prng_uint64(&pg_global_prng_state);
-	text	   *id = palloc(VARHDRSZ + PREFIX_LENGTH + ULID_LENGTH);
-	char	   *digits = VARDATA(id) + PREFIX_LENGTH;
+	uint64 milliseconds = (uint64) (created_at + MICROSECONDS_1970_TO_2000) / 1000;
+	pg_crc32c crc;
+	uint64 high;
+	uint64 low = pg_prng_uint64(&pg_global_prng_state);
+	text *id = palloc(VARHDRSZ + PREFIX_LENGTH + ULID_LENGTH);
+	char *digits = VARDATA(id) + PREFIX_LENGTH;
 
 	INIT_CRC32C(crc);
 	COMP_CRC32C(crc, VARDATA_ANY(org_id), VARSIZE_ANY_EXHDR(org_id));
@@ -60,14 +61,14 @@ bool
 cl_authorization_id_time(const text *authorization_id, TimestampTz *created_at)
 {
 	const char *id = VARDATA_ANY(authorization_id);
-	uint64		milliseconds = 0;
+	uint64 milliseconds = 0;
 
 	if (VARSIZE_ANY_EXHDR(authorization_id) != PREFIX_LENGTH + ULID_LENGTH ||
 		memcmp(id, PREFIX, PREFIX_LENGTH) != 0)
 		return false;
 	for (int i = 0; i < ULID_LENGTH; i++)
 	{
-		int			value = base32_value(id[PREFIX_LENGTH + i]);
+		int value = base32_value(id[PREFIX_LENGTH + i]);
 
 		if (value < 0)
 			return false;

@@ -24,4 +24,4 @@ extern text *cl_authorization_id_make(TimestampTz created_at, const text *org_id
  */
 extern bool cl_authorization_id_time(const text *authorization_id, TimestampTz *created_at);
 
-#endif							/* CL_AUTHORIZATION_ID_H */
+#endif /* CL_AUTHORIZATION_ID_H */

@@ -37,53 +37,53 @@ PG_FUNCTION_INFO_V1(credit_revert_many);
 
 typedef struct BatchItem
 {
-	int			position;		/* in the arrays, from 0 */
-	clAccount  *account;
-	text	   *name;			/* idempotency key, or authorization id */
-	struct BatchItem *twin;			/* the chunk's first item of this account and name, or NULL */
-	clIdempotency call;			/* authorize */
+	int position; /* in the arrays, from 0 */
+	clAccount *account;
+	text *name;				/* idempotency key, or authorization id */
+	struct BatchItem *twin; /* the chunk's first item of this account and name, or NULL */
+	clIdempotency call;		/* authorize */
 	clAuthorization authorization;
 } BatchItem;
 
 typedef struct Batch
 {
-	const char *what;			/* the SQL function */
-	int			count;
-	int			position;		/* of the item that is worked on, for errors; or -1 */
+	const char *what; /* the SQL function */
+	int count;
+	int position; /* of the item that is worked on, for errors; or -1 */
 	ErrorContextCallback error_context;
 	ReturnSetInfo *results;
-	clUnit	   *unit;
+	clUnit *unit;
 
-	clAccount  *accounts;
-	bool	   *changed;		/* by account */
-	int		   *account_of;		/* by position: index into accounts */
+	clAccount *accounts;
+	bool *changed;	 /* by account */
+	int *account_of; /* by position: index into accounts */
 
 	/* Prepare an item of a chunk; do it, returning whether it was new. */
-	void		(*prepare) (struct Batch *batch, BatchItem *item);
-	bool		(*perform) (struct Batch *batch, BatchItem *item);
+	void (*prepare)(struct Batch *batch, BatchItem *item);
+	bool (*perform)(struct Batch *batch, BatchItem *item);
 
 	/* The arguments */
-	clArray		org_ids;
-	clArray		amounts;
-	clArray		campaign_ids;
-	clArray		idempotency_keys;
-	Interval   *timeout;
-	clArray		authorization_ids;
+	clArray org_ids;
+	clArray amounts;
+	clArray campaign_ids;
+	clArray idempotency_keys;
+	Interval *timeout;
+	clArray authorization_ids;
 	clSettlement settlement;
 } Batch;
 
 typedef struct BatchOwner
 {
-	text	   *org_id;
-	int			position;
+	text *org_id;
+	int position;
 } BatchOwner;
 
-static Datum batch_run(Batch *batch, FunctionCallInfo fcinfo, void (*find_owners) (Batch *, BatchOwner *));
+static Datum batch_run(Batch *batch, FunctionCallInfo fcinfo, void (*find_owners)(Batch *, BatchOwner *));
 static void batch_lock(Batch *batch, BatchOwner *owners);
 static void batch_work(Batch *batch);
 static void chunk_find_twins(BatchItem *items, int count);
-static int	compare_owners(const void *a, const void *b);
-static int	compare_items(const void *a, const void *b);
+static int compare_owners(const void *a, const void *b);
+static int compare_items(const void *a, const void *b);
 static void describe_position(void *arg);
 static void read_call(Batch *batch, int position, clIdempotency *call);
 static void authorize_owners(Batch *batch, BatchOwner *owners);
@@ -102,10 +102,9 @@ static bool settle_perform(Batch *batch, BatchItem *item);
 Datum
 credit_authorize_many(PG_FUNCTION_ARGS)
 {
-	Batch		batch = {.what = "credit_authorize_many()",
-		.prepare = authorize_prepare,
-		.perform = authorize_perform
-	};
+	Batch batch = {.what = "credit_authorize_many()",
+				   .prepare = authorize_prepare,
+				   .perform = authorize_perform};
 
 	batch.org_ids = cl_arg_array(fcinfo, 0, "org_ids", TEXTOID);
 	batch.amounts = cl_arg_array(fcinfo, 1, "amounts", INT8OID);
@@ -123,11 +122,10 @@ credit_authorize_many(PG_FUNCTION_ARGS)
 Datum
 credit_commit_many(PG_FUNCTION_ARGS)
 {
-	Batch		batch = {.what = "credit_commit_many()",
-		.prepare = settle_prepare,
-		.perform = settle_perform,
-		.settlement = {.verb = CL_VERB_COMMIT}
-	};
+	Batch batch = {.what = "credit_commit_many()",
+				   .prepare = settle_prepare,
+				   .perform = settle_perform,
+				   .settlement = {.verb = CL_VERB_COMMIT}};
 
 	batch.authorization_ids = cl_arg_array(fcinfo, 0, "authorization_ids", TEXTOID);
 	batch.amounts = cl_arg_optional_array(fcinfo, 1, "amounts_used", INT8OID);
@@ -140,11 +138,10 @@ credit_commit_many(PG_FUNCTION_ARGS)
 Datum
 credit_revert_many(PG_FUNCTION_ARGS)
 {
-	Batch		batch = {.what = "credit_revert_many()",
-		.prepare = settle_prepare,
-		.perform = settle_perform,
-		.settlement = {.verb = CL_VERB_REVERT}
-	};
+	Batch batch = {.what = "credit_revert_many()",
+				   .prepare = settle_prepare,
+				   .perform = settle_perform,
+				   .settlement = {.verb = CL_VERB_REVERT}};
 
 	batch.authorization_ids = cl_arg_array(fcinfo, 0, "authorization_ids", TEXTOID);
 	batch.settlement.reason = cl_arg_optional_text(fcinfo, 1);
@@ -162,9 +159,9 @@ credit_revert_many(PG_FUNCTION_ARGS)
  * are locked, the items worked on, the accounts written.
  */
 static Datum
-batch_run(Batch *batch, FunctionCallInfo fcinfo, void (*find_owners) (Batch *, BatchOwner *))
+batch_run(Batch *batch, FunctionCallInfo fcinfo, void (*find_owners)(Batch *, BatchOwner *))
 {
-	BatchOwner	   *owners = palloc_array(BatchOwner, batch->count);
+	BatchOwner *owners = palloc_array(BatchOwner, batch->count);
 
 	InitMaterializedSRF(fcinfo, 0);
 	batch->results = (ReturnSetInfo *) fcinfo->resultinfo;
@@ -187,7 +184,7 @@ batch_run(Batch *batch, FunctionCallInfo fcinfo, void (*find_owners) (Batch *, B
 static void
 batch_lock(Batch *batch, BatchOwner *owners)
 {
-	int			count = 0;
+	int count = 0;
 
 	batch->accounts = palloc_array(clAccount, batch->count);
 	batch->account_of = palloc_array(int, batch->count);
@@ -213,8 +210,8 @@ batch_work(Batch *batch)
 
 	for (int start = 0; start < batch->count; start += CHUNK_ITEMS)
 	{
-		int			count = Min(CHUNK_ITEMS, batch->count - start);
-		BatchItem	   *items;
+		int count = Min(CHUNK_ITEMS, batch->count - start);
+		BatchItem *items;
 
 		/* Only now is nothing left to be written that points into the context. */
 		cl_unit_refresh(batch->unit);
@@ -231,8 +228,8 @@ batch_work(Batch *batch)
 
 		for (int i = 0; i < count; i++)
 		{
-			BatchItem	   *item = &items[i];
-			bool		done;
+			BatchItem *item = &items[i];
+			bool done;
 
 			CHECK_FOR_INTERRUPTS();
 			batch->position = item->position;
@@ -256,14 +253,14 @@ batch_work(Batch *batch)
 static void
 chunk_find_twins(BatchItem *items, int count)
 {
-	BatchItem	  **sorted = palloc_array(BatchItem *, count);
+	BatchItem **sorted = palloc_array(BatchItem *, count);
 
 	for (int i = 0; i < count; i++)
 		sorted[i] = &items[i];
 	qsort(sorted, count, sizeof(BatchItem *), compare_items);
 	for (int i = 1; i < count; i++)
 	{
-		BatchItem	   *before = sorted[i - 1];
+		BatchItem *before = sorted[i - 1];
 
 		if (before->account == sorted[i]->account && cl_identifier_compare(before->name, sorted[i]->name) == 0)
 			sorted[i]->twin = before->twin != NULL ? before->twin : before;
@@ -275,7 +272,7 @@ compare_owners(const void *a, const void *b)
 {
 	const BatchOwner *left = a;
 	const BatchOwner *right = b;
-	int			order = cl_identifier_compare(left->org_id, right->org_id);
+	int order = cl_identifier_compare(left->org_id, right->org_id);
 
 	return order != 0 ? order : left->position - right->position;
 }
@@ -285,7 +282,7 @@ compare_items(const void *a, const void *b)
 {
 	const BatchItem *left = *(BatchItem *const *) a;
 	const BatchItem *right = *(BatchItem *const *) b;
-	int			order;
+	int order;
 
 	if (left->account != right->account)
 		return left->account < right->account ? -1 : 1;
@@ -297,7 +294,7 @@ compare_items(const void *a, const void *b)
 static void
 describe_position(void *arg)
 {
-	Batch	   *batch = arg;
+	Batch *batch = arg;
 
 	if (batch->position >= 0)
 		errcontext("item %d of %s", batch->position + 1, batch->what);

@@ -36,7 +36,7 @@ static const struct
 {
 	const char *name;
 	const char *labels[CL_MAX_LABELS];
-}			enums[CL_NENUMS] = {
+} enums[CL_NENUMS] = {
 	[CL_ENUM_STATUS] = {"credit_status", {"authorized", "committed", "reverted"}},
 	[CL_ENUM_TIMEOUT_ACTION] = {"credit_timeout_action", {"commit", "revert"}},
 	[CL_ENUM_ACTOR] = {"credit_actor", {"caller", "timeout"}},
@@ -46,17 +46,17 @@ static const struct
 
 static struct
 {
-	bool		valid;
-	bool		stale;			/* an invalidation came in since the last look-up began */
-	Oid			tables[CL_NTABLES];
-	Oid			types[CL_NTYPES];
-	Oid			labels[CL_NENUMS][CL_MAX_LABELS];
-}			cache;
+	bool valid;
+	bool stale; /* an invalidation came in since the last look-up began */
+	Oid tables[CL_NTABLES];
+	Oid types[CL_NTYPES];
+	Oid labels[CL_NENUMS][CL_MAX_LABELS];
+} cache;
 
 static void catalog_forget(Datum arg, Oid relid);
 static void catalog_load(void);
-static Oid	catalog_table(const char *name, Oid schema);
-static Oid	catalog_type(const char *name, Oid schema);
+static Oid catalog_table(const char *name, Oid schema);
+static Oid catalog_type(const char *name, Oid schema);
 
 static inline void
 catalog_require(void)
@@ -135,8 +135,8 @@ catalog_load(void)
 	/* What is invalidated while it is looked up is looked up again. */
 	do
 	{
-		Oid			extension = get_extension_oid("credit_ledger", true);
-		Oid			schema;
+		Oid extension = get_extension_oid("credit_ledger", true);
+		Oid schema;
 
 		if (!OidIsValid(extension))
 			ereport(ERROR,
@@ -152,7 +152,7 @@ catalog_load(void)
 			cache.types[i] = catalog_type(type_names[i], schema);
 		for (int i = 0; i < CL_NENUMS; i++)
 		{
-			Oid			type = catalog_type(enums[i].name, schema);
+			Oid type = catalog_type(enums[i].name, schema);
 
 			for (int label = 0; label < CL_MAX_LABELS && enums[i].labels[label] != NULL; label++)
 				cache.labels[i][label] = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
@@ -166,7 +166,7 @@ catalog_load(void)
 static Oid
 catalog_table(const char *name, Oid schema)
 {
-	Oid			relid = get_relname_relid(name, schema);
+	Oid relid = get_relname_relid(name, schema);
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
@@ -178,8 +178,8 @@ catalog_table(const char *name, Oid schema)
 static Oid
 catalog_type(const char *name, Oid schema)
 {
-	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-									   CStringGetDatum(name), ObjectIdGetDatum(schema));
+	Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+							   CStringGetDatum(name), ObjectIdGetDatum(schema));
 
 	if (!OidIsValid(type))
 		ereport(ERROR,

@@ -15,9 +15,9 @@
 typedef enum clTableId
 {
 	CL_TABLE_ACCOUNT,
-	CL_TABLE_OPEN,				/* credit_ledger_open */
-	CL_TABLE_SETTLED,			/* credit_ledger_settled, partitioned */
-	CL_TABLE_ENTRY,				/* credit_entry, partitioned */
+	CL_TABLE_OPEN,	  /* credit_ledger_open */
+	CL_TABLE_SETTLED, /* credit_ledger_settled, partitioned */
+	CL_TABLE_ENTRY,	  /* credit_entry, partitioned */
 	CL_TABLE_IDEMPOTENCY
 } clTableId;
 
@@ -42,7 +42,7 @@ typedef enum clEnumId
 	CL_ENUM_OPERATION
 } clEnumId;
 
-#define CL_NENUMS (CL_ENUM_OPERATION + 1)
+#define CL_NENUMS	  (CL_ENUM_OPERATION + 1)
 #define CL_MAX_LABELS 5
 
 typedef enum clStatus
@@ -84,12 +84,12 @@ typedef enum clOperation
 extern void cl_catalog_init(void);
 
 /* Each raises 55000 where the extension is not in this database. */
-extern Oid	cl_table_oid(clTableId table);
-extern Oid	cl_type_oid(clTypeId type);
+extern Oid cl_table_oid(clTableId table);
+extern Oid cl_type_oid(clTypeId type);
 extern Datum cl_enum_datum(clEnumId type, int label);
 
 /* The C enum's value of a stored label. */
-extern int	cl_enum_label(clEnumId type, Datum value);
+extern int cl_enum_label(clEnumId type, Datum value);
 extern const char *cl_enum_name(clEnumId type, int label);
 
-#endif							/* CL_CATALOG_H */
+#endif /* CL_CATALOG_H */

@@ -23,17 +23,31 @@
 #include "utils/rel.h"
 
 /*
+ * PostgreSQL 16 moved the macros for varlena values out of postgres.h.
+ */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/*
+ * PostgreSQL 18 has the C23 way of saying that a function does not return.
+ */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
+/*
  * PostgreSQL 16 exports get_extension_schema().
  */
 #if PG_VERSION_NUM < 160000
 static inline Oid
 get_extension_schema(Oid extension)
 {
-	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
+	Relation rel = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	Oid			schema = InvalidOid;
+	HeapTuple tuple;
+	Oid schema = InvalidOid;
 
 	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(extension));
 	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
@@ -115,14 +129,14 @@ cl_rte_set_updated_columns(EState *estate, int rti, Bitmapset *columns)
  */
 #if PG_VERSION_NUM >= 180000
 #define cl_index_beginscan(rel, index, snapshot, nkeys) index_beginscan(rel, index, snapshot, NULL, nkeys, 0)
-#define cl_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel, false)
+#define cl_primary_key_index(rel)						RelationGetPrimaryKeyIndex(rel, false)
 #define cl_check_index_constraints(target, slot, estate, conflict) \
 	ExecCheckIndexConstraints(target, slot, estate, conflict, NULL, NIL)
 #else
 #define cl_index_beginscan(rel, index, snapshot, nkeys) index_beginscan(rel, index, snapshot, nkeys, 0)
-#define cl_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel)
+#define cl_primary_key_index(rel)						RelationGetPrimaryKeyIndex(rel)
 #define cl_check_index_constraints(target, slot, estate, conflict) \
 	ExecCheckIndexConstraints(target, slot, estate, conflict, NIL)
 #endif
 
-#endif							/* CL_COMPAT_H */
+#endif /* CL_COMPAT_H */

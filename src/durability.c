@@ -45,7 +45,7 @@
 
 static bool wrote_ledger = false;
 static bool lowered = false;
-static int	session_synchronous_commit;
+static int session_synchronous_commit;
 
 static void durability_at_transaction_end(XactEvent event, void *arg);
 static void durability_at_resource_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg);

@@ -13,4 +13,4 @@ extern void cl_durability_init(void);
 /* The current transaction wrote the ledger: its commit may release locks early. */
 extern void cl_durability_note_write(void);
 
-#endif							/* CL_DURABILITY_H */
+#endif /* CL_DURABILITY_H */

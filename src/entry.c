@@ -36,7 +36,7 @@ static const clTable entry_table = {
 	.ncolumns = 10,
 	.nchecks = 2,
 	.columns = {"org_id", "entry_no", "kind", "amount", "authorization_id", "idempotency_key",
-	"reason", "balance_after", "created_at", "metadata"},
+				"reason", "balance_after", "created_at", "metadata"},
 };
 
 static void set_optional(clRow *row, int column, const void *value);
@@ -44,7 +44,7 @@ static void set_optional(clRow *row, int column, const void *value);
 void
 cl_entry_post(clUnit *unit, clAccount *account, TimestampTz now, clEntry *entry)
 {
-	clRow		row;
+	clRow row;
 
 	if (entry->amount == 0)
 		return;
@@ -74,12 +74,12 @@ cl_entry_post(clUnit *unit, clAccount *account, TimestampTz now, clEntry *entry)
 bool
 cl_entry_find(clUnit *unit, text *org_id, int64 entry_no, TimestampTz created_at, clEntry *entry)
 {
-	clKey		keys[] = {
+	clKey keys[] = {
 		{ENTRY_ORG_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(org_id)},
 		{ENTRY_ENTRY_NO, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(entry_no)},
 	};
 	clRelation *leaf;
-	clRow		row;
+	clRow row;
 
 	cl_row_init(&row);
 	cl_row_set(&row, ENTRY_CREATED_AT, TimestampTzGetDatum(created_at));

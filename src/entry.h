@@ -13,17 +13,17 @@
 
 typedef struct clEntry
 {
-	text	   *org_id;
-	int64		entry_no;		/* 0: there is no such entry */
+	text *org_id;
+	int64 entry_no; /* 0: there is no such entry */
 	clEntryKind kind;
-	int64		amount;
-	text	   *authorization_id;	/* or NULL, as are the next three */
-	text	   *idempotency_key;
-	text	   *reason;
-	struct varlena *metadata;	/* jsonb */
-	int64		balance_after;
+	int64 amount;
+	text *authorization_id; /* or NULL, as are the next three */
+	text *idempotency_key;
+	text *reason;
+	struct varlena *metadata; /* jsonb */
+	int64 balance_after;
 	TimestampTz created_at;
-	bool		is_detached;	/* its partition is gone, so is balance_after */
+	bool is_detached; /* its partition is gone, so is balance_after */
 } clEntry;
 
 /*
@@ -36,4 +36,4 @@ extern void cl_entry_post(clUnit *unit, clAccount *account, TimestampTz now, clE
 /* The entry of this number that was made at this instant; false if its partition is gone. */
 extern bool cl_entry_find(clUnit *unit, text *org_id, int64 entry_no, TimestampTz created_at, clEntry *entry);
 
-#endif							/* CL_ENTRY_H */
+#endif /* CL_ENTRY_H */

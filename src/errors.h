@@ -23,4 +23,4 @@
 #define ERRCODE_CL_ACCOUNT_FROZEN				MAKE_SQLSTATE('L', 'C', '0', '0', '7')
 #define ERRCODE_CL_REFUND_EXCEEDS_COMMITTED		MAKE_SQLSTATE('L', 'C', '0', '0', '8')
 
-#endif							/* CL_ERRORS_H */
+#endif /* CL_ERRORS_H */

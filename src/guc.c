@@ -17,16 +17,15 @@
 #include "catalog.h"
 #include "guc.h"
 
-int			cl_commit_timeout = 600;
-int			cl_timeout_action = CL_TIMEOUT_COMMIT;
-int			cl_true_up_window = 7 * 24 * 60 * 60;
-bool		cl_early_lock_release = false;
+int cl_commit_timeout = 600;
+int cl_timeout_action = CL_TIMEOUT_COMMIT;
+int cl_true_up_window = 7 * 24 * 60 * 60;
+bool cl_early_lock_release = false;
 
 static const struct config_enum_entry timeout_actions[] = {
 	{"commit", CL_TIMEOUT_COMMIT, false},
 	{"revert", CL_TIMEOUT_REVERT, false},
-	{NULL, 0, false}
-};
+	{NULL, 0, false}};
 
 void
 cl_guc_init(void)

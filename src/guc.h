@@ -9,17 +9,17 @@
 #define CL_GUC_H
 
 /* Seconds until a hold expires that names no timeout of its own; > 0. */
-extern int	cl_commit_timeout;
+extern int cl_commit_timeout;
 
 /* A clTimeoutAction: what becomes of an expired hold that names none. */
-extern int	cl_timeout_action;
+extern int cl_timeout_action;
 
 /* Seconds during which a caller may correct what the timeout settled; >= 0. */
-extern int	cl_true_up_window;
+extern int cl_true_up_window;
 
 /* Whether a transaction that wrote the ledger lets its locks go before its commit is flushed. */
 extern bool cl_early_lock_release;
 
 extern void cl_guc_init(void);
 
-#endif							/* CL_GUC_H */
+#endif /* CL_GUC_H */

@@ -48,7 +48,7 @@ cl_hold(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *t
 	authorization->authorized_amount = call->amount;
 	authorization->created_at = now;
 	authorization->expires_at = timeout != NULL ? cl_timeout_end(now, timeout) :
-		TimestampTzPlusMilliseconds(now, (int64) cl_commit_timeout * 1000);
+												  TimestampTzPlusMilliseconds(now, (int64) cl_commit_timeout * 1000);
 	cl_authorization_insert(unit, authorization);
 
 	call->authorization_id = authorization->authorization_id;
@@ -66,17 +66,17 @@ cl_hold(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *t
 Datum
 credit_authorize(PG_FUNCTION_ARGS)
 {
-	text	   *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
-	int64		amount = cl_arg_amount(fcinfo, 1, "amount", 1);
-	text	   *campaign_id = cl_arg_optional_identifier(fcinfo, 2, "campaign_id");
-	text	   *key = cl_arg_optional_identifier(fcinfo, 3, "idempotency_key");
-	Interval   *timeout = cl_arg_optional_timeout(fcinfo, 4, "timeout");
+	text *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
+	int64 amount = cl_arg_amount(fcinfo, 1, "amount", 1);
+	text *campaign_id = cl_arg_optional_identifier(fcinfo, 2, "campaign_id");
+	text *key = cl_arg_optional_identifier(fcinfo, 3, "idempotency_key");
+	Interval *timeout = cl_arg_optional_timeout(fcinfo, 4, "timeout");
 	clIdempotency call = {.operation = CL_OP_AUTHORIZE, .has_amount = true, .amount = amount};
 	clAuthorization authorization = {.timeout_action = cl_timeout_action};
-	clUnit	   *unit;
-	clAccount	account;
-	bool		replayed;
-	Datum		result;
+	clUnit *unit;
+	clAccount account;
+	bool replayed;
+	Datum result;
 
 	call.campaign_id = campaign_id;
 	call.key = key != NULL ? key : campaign_id;
@@ -111,14 +111,14 @@ require_not_frozen(const clAccount *account)
 Datum
 credit_extend(PG_FUNCTION_ARGS)
 {
-	text	   *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
-	Interval   *timeout = cl_arg_optional_timeout(fcinfo, 1, "timeout");
-	clUnit	   *unit;
-	clAccount	account;
+	text *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
+	Interval *timeout = cl_arg_optional_timeout(fcinfo, 1, "timeout");
+	clUnit *unit;
+	clAccount account;
 	clAuthorization authorization;
 	TimestampTz now;
-	clState		state;
-	Datum		result;
+	clState state;
+	Datum result;
 
 	cl_require_not_null(timeout == NULL, "timeout");
 

@@ -22,4 +22,4 @@
 extern bool cl_hold(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *timeout,
 					clAuthorization *authorization);
 
-#endif							/* CL_HOLD_H */
+#endif /* CL_HOLD_H */

@@ -33,7 +33,7 @@ static const clTable idempotency_table = {
 	.ncolumns = 8,
 	.nchecks = 0,
 	.columns = {"org_id", "operation", "idempotency_key", "amount", "campaign_id", "authorization_id",
-	"entry_no", "created_at"},
+				"entry_no", "created_at"},
 };
 
 static char *show_parameters(const clIdempotency *call);
@@ -42,13 +42,13 @@ bool
 cl_idempotency_replay(clUnit *unit, clAccount *account, clIdempotency *call)
 {
 	clRelation *rel = cl_relation_open(unit, cl_table_oid(CL_TABLE_IDEMPOTENCY), &idempotency_table);
-	clKey		keys[] = {
+	clKey keys[] = {
 		{IDEMPOTENCY_ORG_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(account->org_id)},
 		{IDEMPOTENCY_OPERATION, BTEqualStrategyNumber, F_ENUM_EQ, cl_enum_datum(CL_ENUM_OPERATION, call->operation)},
 		{IDEMPOTENCY_KEY, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(call->key)},
 	};
 	clIdempotency stored = {call->operation, call->key};
-	clRow		row;
+	clRow row;
 
 	if (!cl_relation_find(unit, rel, lengthof(keys), keys, &row))
 		return false;
@@ -87,7 +87,7 @@ cl_idempotency_require_same(const clIdempotency *call, const clIdempotency *stor
 void
 cl_idempotency_insert(clUnit *unit, clAccount *account, const clIdempotency *call)
 {
-	clRow		row;
+	clRow row;
 
 	cl_row_init(&row);
 	cl_row_set(&row, IDEMPOTENCY_ORG_ID, PointerGetDatum(account->org_id));

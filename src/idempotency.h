@@ -14,17 +14,17 @@
 typedef struct clIdempotency
 {
 	clOperation operation;
-	text	   *key;
+	text *key;
 
 	/* The parameters that must match; those the operation does not have are NULL. */
-	bool		has_amount;
-	int64		amount;
-	text	   *campaign_id;
+	bool has_amount;
+	int64 amount;
+	text *campaign_id;
 
 	/* authorize: the authorization it made; refund: the one it refunds, which must match */
-	text	   *authorization_id;
+	text *authorization_id;
 
-	int64		entry_no;		/* the entry it posted; 0: none */
+	int64 entry_no; /* the entry it posted; 0: none */
 	TimestampTz created_at;
 } clIdempotency;
 
@@ -41,4 +41,4 @@ extern void cl_idempotency_require_same(const clIdempotency *call, const clIdemp
 
 extern void cl_idempotency_insert(clUnit *unit, clAccount *account, const clIdempotency *call);
 
-#endif							/* CL_IDEMPOTENCY_H */
+#endif /* CL_IDEMPOTENCY_H */

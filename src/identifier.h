@@ -8,13 +8,15 @@
 #ifndef CL_IDENTIFIER_H
 #define CL_IDENTIFIER_H
 
+#include "compat.h"
+
 /* In the order of the C collation, that of the indexes: byte by byte. */
 static inline int
 cl_identifier_compare(const text *a, const text *b)
 {
-	int			a_length = VARSIZE_ANY_EXHDR(a);
-	int			b_length = VARSIZE_ANY_EXHDR(b);
-	int			order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(a_length, b_length));
+	int a_length = VARSIZE_ANY_EXHDR(a);
+	int b_length = VARSIZE_ANY_EXHDR(b);
+	int order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(a_length, b_length));
 
 	return order != 0 ? order : a_length - b_length;
 }
@@ -28,4 +30,4 @@ cl_identifier_equal(const text *a, const text *b)
 	return cl_identifier_compare(a, b) == 0;
 }
 
-#endif							/* CL_IDENTIFIER_H */
+#endif /* CL_IDENTIFIER_H */

@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "arguments.h"
+#include "compat.h"
 #include "entry.h"
 #include "errors.h"
 #include "idempotency.h"
@@ -33,14 +34,14 @@ static void require_refundable(const clAuthorization *authorization, int64 amoun
 Datum
 credit_grant(PG_FUNCTION_ARGS)
 {
-	text	   *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
-	int64		amount = cl_arg_amount(fcinfo, 1, "amount", 1);
-	text	   *key = cl_arg_identifier(fcinfo, 2, "idempotency_key");
+	text *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
+	int64 amount = cl_arg_amount(fcinfo, 1, "amount", 1);
+	text *key = cl_arg_identifier(fcinfo, 2, "idempotency_key");
 	clIdempotency call = {.operation = CL_OP_GRANT, .key = key, .has_amount = true, .amount = amount};
-	clEntry		entry = {.kind = CL_ENTRY_GRANT, .amount = amount};
-	clUnit	   *unit;
-	clAccount	account;
-	bool		replayed;
+	clEntry entry = {.kind = CL_ENTRY_GRANT, .amount = amount};
+	clUnit *unit;
+	clAccount account;
+	bool replayed;
 
 	entry.reason = cl_arg_optional_text(fcinfo, 3);
 	if (!PG_ARGISNULL(4))
@@ -58,14 +59,14 @@ credit_grant(PG_FUNCTION_ARGS)
 Datum
 credit_adjust(PG_FUNCTION_ARGS)
 {
-	text	   *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
-	int64		amount = cl_arg_amount(fcinfo, 1, "amount", PG_INT64_MIN);
-	text	   *key = cl_arg_identifier(fcinfo, 2, "idempotency_key");
+	text *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
+	int64 amount = cl_arg_amount(fcinfo, 1, "amount", PG_INT64_MIN);
+	text *key = cl_arg_identifier(fcinfo, 2, "idempotency_key");
 	clIdempotency call = {.operation = CL_OP_ADJUST, .key = key, .has_amount = true, .amount = amount};
-	clEntry		entry = {.kind = CL_ENTRY_ADJUSTMENT, .amount = amount};
-	clUnit	   *unit;
-	clAccount	account;
-	bool		replayed;
+	clEntry entry = {.kind = CL_ENTRY_ADJUSTMENT, .amount = amount};
+	clUnit *unit;
+	clAccount account;
+	bool replayed;
 
 	if (amount == 0)
 		ereport(ERROR,
@@ -90,14 +91,14 @@ credit_adjust(PG_FUNCTION_ARGS)
 Datum
 credit_refund(PG_FUNCTION_ARGS)
 {
-	text	   *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
-	text	   *key = cl_arg_identifier(fcinfo, 1, "idempotency_key");
+	text *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
+	text *key = cl_arg_identifier(fcinfo, 1, "idempotency_key");
 	clIdempotency call = {.operation = CL_OP_REFUND, .key = key, .authorization_id = authorization_id};
-	clEntry		entry = {.kind = CL_ENTRY_REFUND, .authorization_id = authorization_id};
-	clUnit	   *unit;
-	clAccount	account;
+	clEntry entry = {.kind = CL_ENTRY_REFUND, .authorization_id = authorization_id};
+	clUnit *unit;
+	clAccount account;
 	clAuthorization authorization;
-	bool		replayed;
+	bool replayed;
 
 	if (!PG_ARGISNULL(2))
 	{
@@ -112,7 +113,7 @@ credit_refund(PG_FUNCTION_ARGS)
 	if (!replayed)
 	{
 		TimestampTz now = cl_account_now(&account);
-		clState		state = cl_state(&authorization, now);
+		clState state = cl_state(&authorization, now);
 
 		if (cl_effect(state, CL_VERB_REFUND) != CL_EFFECT_APPLY)
 			cl_raise_invalid_transition(&authorization, state, CL_VERB_REFUND);
@@ -161,7 +162,7 @@ movement_post(clUnit *unit, clAccount *account, clIdempotency *call, clEntry *en
 static Datum
 movement_finish(clUnit *unit, clAccount *account, const clEntry *entry, bool replayed)
 {
-	Datum		result = cl_movement_result(entry, account, replayed);
+	Datum result = cl_movement_result(entry, account, replayed);
 
 	cl_unit_end(unit);
 	return result;
@@ -170,7 +171,7 @@ movement_finish(clUnit *unit, clAccount *account, const clEntry *entry, bool rep
 static void
 require_refundable(const clAuthorization *authorization, int64 amount)
 {
-	int64		left = authorization->amount - authorization->refunded_amount;
+	int64 left = authorization->amount - authorization->refunded_amount;
 
 	if (amount > 0 && amount <= left)
 		return;

@@ -22,7 +22,7 @@
 
 #include "relation_private.h"
 
-static Oid	partition_for_row(clRelation *parent, const clRow *row);
+static Oid partition_for_row(clRelation *parent, const clRow *row);
 static void partition_key_values(clRelation *parent, PartitionKey key, const clRow *row, Datum *values, bool *nulls);
 static PartitionDesc partition_desc(Relation parent);
 
@@ -33,7 +33,7 @@ cl_relation_route(clUnit *unit, Oid parent, const clTable *table, const clRow *r
 
 	while (rel->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
 	{
-		Oid			child = partition_for_row(rel, row);
+		Oid child = partition_for_row(rel, row);
 
 		if (!OidIsValid(child))
 		{
@@ -51,9 +51,9 @@ cl_relation_route(clUnit *unit, Oid parent, const clTable *table, const clRow *r
 List *
 cl_relation_leaves(clUnit *unit, Oid parent, const clTable *table)
 {
-	Relation	rel = cl_relation_open(unit, parent, table)->rel;
+	Relation rel = cl_relation_open(unit, parent, table)->rel;
 	PartitionDesc desc = partition_desc(rel);
-	List	   *leaves = NIL;
+	List *leaves = NIL;
 
 	for (int i = 0; i < desc->nparts; i++)
 	{
@@ -71,12 +71,12 @@ partition_for_row(clRelation *parent, const clRow *row)
 	PartitionKey key = RelationGetPartitionKey(parent->rel);
 	PartitionDesc desc = partition_desc(parent->rel);
 	PartitionBoundInfo bounds = desc->boundinfo;
-	Datum		values[PARTITION_MAX_KEYS];
-	bool		nulls[PARTITION_MAX_KEYS];
-	bool		is_equal = false;
-	bool		has_null = false;
-	int			offset;
-	int			part = -1;
+	Datum values[PARTITION_MAX_KEYS];
+	bool nulls[PARTITION_MAX_KEYS];
+	bool is_equal = false;
+	bool has_null = false;
+	int offset;
+	int part = -1;
 
 	if (desc->nparts == 0)
 		return InvalidOid;
@@ -89,7 +89,8 @@ partition_for_row(clRelation *parent, const clRow *row)
 	{
 		case PARTITION_STRATEGY_HASH:
 			part = bounds->indexes[compute_partition_hash_value(key->partnatts, key->partsupfunc, key->partcollation,
-																values, nulls) % bounds->nindexes];
+																values, nulls) %
+								   bounds->nindexes];
 			break;
 
 		case PARTITION_STRATEGY_LIST:
@@ -122,7 +123,7 @@ partition_key_values(clRelation *parent, PartitionKey key, const clRow *row, Dat
 {
 	for (int i = 0; i < key->partnatts; i++)
 	{
-		int			column = 0;
+		int column = 0;
 
 		while (column < parent->table->ncolumns && parent->attnums[column] != key->partattrs[i])
 			column++;

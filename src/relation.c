@@ -30,10 +30,10 @@
 struct clScan
 {
 	clRelation *rel;
-	MemoryContext context;		/* what the access method remembers between rows */
-	IndexScanDesc index_scan;	/* or */
+	MemoryContext context;	  /* what the access method remembers between rows */
+	IndexScanDesc index_scan; /* or */
 	TableScanDesc table_scan;
-	bool		ended;			/* an access method that is asked on begins again */
+	bool ended; /* an access method that is asked on begins again */
 };
 
 static void unit_flush(clUnit *unit);
@@ -50,7 +50,7 @@ static void row_read(clRelation *rel, TupleTableSlot *slot, clRow *row);
 clUnit *
 cl_unit_begin(const char *what)
 {
-	clUnit	   *unit;
+	clUnit *unit;
 
 	PreventCommandIfReadOnly(what);
 	PreventCommandIfParallelMode(what);
@@ -68,7 +68,7 @@ cl_unit_begin(const char *what)
 clUnit *
 cl_unit_begin_bulk(const char *what)
 {
-	clUnit	   *unit = cl_unit_begin(what);
+	clUnit *unit = cl_unit_begin(what);
 
 	unit->bulk = true;
 	return unit;
@@ -77,7 +77,7 @@ cl_unit_begin_bulk(const char *what)
 clUnit *
 cl_unit_begin_reading(void)
 {
-	clUnit	   *unit = palloc0(sizeof(clUnit));
+	clUnit *unit = palloc0(sizeof(clUnit));
 
 	unit->estate = CreateExecutorState();
 	unit->lockmode = AccessShareLock;
@@ -103,8 +103,8 @@ cl_unit_refresh(clUnit *unit)
 void
 cl_unit_end(clUnit *unit)
 {
-	ListCell   *lc;
-	bool		writing = unit->lockmode == RowExclusiveLock;
+	ListCell *lc;
+	bool writing = unit->lockmode == RowExclusiveLock;
 
 	if (writing)
 	{
@@ -136,7 +136,7 @@ cl_unit_end(clUnit *unit)
 static void
 unit_flush(clUnit *unit)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach(lc, unit->relations)
 	{
@@ -155,7 +155,7 @@ unit_flush(clUnit *unit)
 clRelation *
 cl_relation_open(clUnit *unit, Oid relid, const clTable *table)
 {
-	ListCell   *lc;
+	ListCell *lc;
 	MemoryContext old;
 	clRelation *rel;
 
@@ -186,12 +186,12 @@ static void
 relation_map_columns(clRelation *rel)
 {
 	const clTable *table = rel->table;
-	TupleDesc	desc = RelationGetDescr(rel->rel);
+	TupleDesc desc = RelationGetDescr(rel->rel);
 
 	rel->in_order = desc->natts == table->ncolumns;
 	for (int i = 0; i < table->ncolumns; i++)
 	{
-		AttrNumber	attnum = i + 1;
+		AttrNumber attnum = i + 1;
 
 		if (attnum > desc->natts || strcmp(NameStr(TupleDescAttr(desc, i)->attname), table->columns[i]) != 0)
 		{
@@ -238,7 +238,7 @@ cl_row_set_null(clRow *row, int column)
 static void
 row_read(clRelation *rel, TupleTableSlot *slot, clRow *row)
 {
-	TupleDesc	desc = RelationGetDescr(rel->rel);
+	TupleDesc desc = RelationGetDescr(rel->rel);
 
 	row->changed = 0;
 	row->tuple = ExecCopySlotHeapTuple(slot);
@@ -254,9 +254,9 @@ row_read(clRelation *rel, TupleTableSlot *slot, clRow *row)
 Datum
 cl_relation_composite(clRelation *rel, const clRow *row)
 {
-	TupleDesc	desc = RelationGetDescr(rel->rel);
-	Datum	   *values = palloc0(desc->natts * sizeof(Datum));
-	bool	   *nulls = palloc(desc->natts * sizeof(bool));
+	TupleDesc desc = RelationGetDescr(rel->rel);
+	Datum *values = palloc0(desc->natts * sizeof(Datum));
+	bool *nulls = palloc(desc->natts * sizeof(bool));
 
 	if (row->tuple != NULL)
 		heap_deform_tuple(row->tuple, desc, values, nulls);
@@ -278,18 +278,18 @@ cl_relation_composite(clRelation *rel, const clRow *row)
 clScan *
 cl_scan_begin(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys)
 {
-	clScan	   *scan = palloc0(sizeof(clScan));
-	Relation	index = relation_index(rel, nkeys, keys);
+	clScan *scan = palloc0(sizeof(clScan));
+	Relation index = relation_index(rel, nkeys, keys);
 	ScanKeyData scan_keys[CL_MAX_COLUMNS];
 
 	for (int i = 0; i < nkeys; i++)
 	{
-		AttrNumber	attnum = rel->attnums[keys[i].column - 1];
+		AttrNumber attnum = rel->attnums[keys[i].column - 1];
 
 		ScanKeyInit(&scan_keys[i], index != NULL ? i + 1 : attnum,
 					keys[i].strategy, keys[i].procedure, keys[i].value);
 		scan_keys[i].sk_collation = index != NULL ? index->rd_indcollation[i] :
-			TupleDescAttr(RelationGetDescr(rel->rel), attnum - 1)->attcollation;
+													TupleDescAttr(RelationGetDescr(rel->rel), attnum - 1)->attcollation;
 	}
 
 	scan->rel = rel;
@@ -309,7 +309,7 @@ cl_scan_next(clScan *scan, clRow *row)
 {
 	MemoryContext caller;
 	TupleTableSlot *slot = scan->rel->slot;
-	bool		found;
+	bool found;
 
 	if (scan->ended)
 		return false;
@@ -340,8 +340,8 @@ cl_scan_end(clScan *scan)
 bool
 cl_relation_find(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, clRow *row)
 {
-	clScan	   *scan = cl_scan_begin(unit, rel, nkeys, keys);
-	bool		found = cl_scan_next(scan, row);
+	clScan *scan = cl_scan_begin(unit, rel, nkeys, keys);
+	bool found = cl_scan_next(scan, row);
 
 	cl_scan_end(scan);
 	return found;
@@ -355,9 +355,9 @@ cl_relation_find(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, cl
 static Relation
 relation_index(clRelation *rel, int nkeys, const clKey *keys)
 {
-	List	   *indexes;
-	ListCell   *lc;
-	Oid			primary;
+	List *indexes;
+	ListCell *lc;
+	Oid primary;
 
 	if (rel->key_index != NULL && index_starts_with(rel, rel->key_index, nkeys, keys))
 		return rel->key_index;
@@ -373,7 +373,7 @@ relation_index(clRelation *rel, int nkeys, const clKey *keys)
 		indexes = lcons_oid(primary, indexes);
 	foreach(lc, indexes)
 	{
-		Relation	index = index_open(lfirst_oid(lc), rel->lockmode);
+		Relation index = index_open(lfirst_oid(lc), rel->lockmode);
 
 		if (index_starts_with(rel, index, nkeys, keys))
 		{
@@ -407,7 +407,7 @@ cl_relation_lock(clUnit *unit, clRelation *rel, clRow *row, bool skip_locked)
 {
 	ItemPointerData tid = row->tuple->t_self;
 	TM_FailureData failure;
-	TM_Result	result;
+	TM_Result result;
 
 	result = table_tuple_lock(rel->rel, &tid, unit->snapshot, rel->slot, unit->estate->es_output_cid,
 							  LockTupleNoKeyExclusive,

@@ -35,8 +35,8 @@ typedef struct clScan clScan;
  */
 typedef struct clTable
 {
-	int			ncolumns;
-	int			nchecks;
+	int ncolumns;
+	int nchecks;
 	const char *columns[CL_MAX_COLUMNS];
 } clTable;
 
@@ -46,26 +46,26 @@ typedef struct clTable
  */
 typedef struct clRow
 {
-	Datum		values[CL_MAX_COLUMNS]; /* by column number - 1 */
-	bool		nulls[CL_MAX_COLUMNS];
-	uint32		changed;		/* bit: column number - 1, see cl_row_set */
-	struct HeapTupleData *tuple;	/* as it was read, or NULL */
+	Datum values[CL_MAX_COLUMNS]; /* by column number - 1 */
+	bool nulls[CL_MAX_COLUMNS];
+	uint32 changed;				 /* bit: column number - 1, see cl_row_set */
+	struct HeapTupleData *tuple; /* as it was read, or NULL */
 } clRow;
 
 /* A condition on one column: "column <strategy> value". */
 typedef struct clKey
 {
-	int			column;
+	int column;
 	StrategyNumber strategy;
-	RegProcedure procedure;		/* the operator's function, e.g. F_TEXTEQ */
-	Datum		value;
+	RegProcedure procedure; /* the operator's function, e.g. F_TEXTEQ */
+	Datum value;
 } clKey;
 
 typedef enum clLockResult
 {
 	CL_LOCKED,
-	CL_LOCK_NOT_AVAILABLE,		/* somebody else holds it, and skip was asked for */
-	CL_LOCK_GONE				/* the row was deleted meanwhile */
+	CL_LOCK_NOT_AVAILABLE, /* somebody else holds it, and skip was asked for */
+	CL_LOCK_GONE		   /* the row was deleted meanwhile */
 } clLockResult;
 
 /*
@@ -132,4 +132,4 @@ extern clRelation *cl_relation_route(clUnit *unit, Oid parent, const clTable *ta
 /* The OIDs of all leaves of a partitioned table. */
 extern List *cl_relation_leaves(clUnit *unit, Oid parent, const clTable *table);
 
-#endif							/* CL_RELATION_H */
+#endif /* CL_RELATION_H */

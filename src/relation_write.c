@@ -41,7 +41,7 @@ static void relation_store(clUnit *unit, clRelation *rel, const clRow *row, clRe
 static void relation_after_insert(clUnit *unit, clRelation *rel, TupleTableSlot *slot);
 static void relation_delete(clUnit *unit, clRelation *rel, const clRow *row);
 static void relation_set_updated_columns(clUnit *unit, clRelation *rel, const clRow *row);
-static void raise_suppressed(clRelation *rel) pg_attribute_noreturn();
+pg_noreturn static void raise_suppressed(clRelation *rel);
 
 void
 cl_relation_insert(clUnit *unit, clRelation *rel, clRow *row)
@@ -59,11 +59,11 @@ cl_relation_insert(clUnit *unit, clRelation *rel, clRow *row)
 bool
 cl_relation_insert_absent(clUnit *unit, clRelation *rel, clRow *row)
 {
-	EState	   *estate = unit->estate;
+	EState *estate = unit->estate;
 	ResultRelInfo *target = relation_target(unit, rel);
 	TupleTableSlot *slot = relation_write_slot(unit, rel);
-	List	   *recheck = NIL;
-	bool		conflict;
+	List *recheck = NIL;
+	bool conflict;
 
 	row_write(rel, row, slot);
 	relation_open_indexes(unit, rel, true);
@@ -74,7 +74,7 @@ cl_relation_insert_absent(clUnit *unit, clRelation *rel, clRow *row)
 
 	do
 	{
-		uint32		token;
+		uint32 token;
 		ItemPointerData conflict_tid;
 
 		if (!cl_check_index_constraints(target, slot, estate, &conflict_tid))
@@ -100,14 +100,14 @@ cl_relation_insert_absent(clUnit *unit, clRelation *rel, clRow *row)
 void
 cl_relation_update(clUnit *unit, clRelation *rel, clRow *row)
 {
-	EState	   *estate = unit->estate;
+	EState *estate = unit->estate;
 	ResultRelInfo *target = relation_target(unit, rel);
 	TupleTableSlot *slot = relation_write_slot(unit, rel);
 	ItemPointerData tid = row->tuple->t_self;
 	LockTupleMode lockmode;
 	TM_FailureData failure;
 	clUpdateIndexes indexes = CL_NO_INDEXES_TO_UPDATE;
-	List	   *recheck = NIL;
+	List *recheck = NIL;
 
 	row_write(rel, row, slot);
 	CheckCmdReplicaIdentity(rel->rel, CMD_UPDATE);
@@ -117,15 +117,14 @@ cl_relation_update(clUnit *unit, clRelation *rel, clRow *row)
 		relation_set_updated_columns(unit, rel, row);
 		if (target->ri_TrigDesc->trig_update_before_row)
 		{
-			EPQState	epqstate;
+			EPQState epqstate;
 
 			/*
 			 * The trigger code would follow a concurrent update by planning
 			 * the query again, which we do not have; so no such update may
 			 * come from here on.
 			 */
-			cl_relation_require_unchanged(rel, table_tuple_lock(rel->rel, &tid, unit->snapshot, rel->slot, estate->es_output_cid,
-													LockTupleExclusive, LockWaitBlock, 0, &failure));
+			cl_relation_require_unchanged(rel, table_tuple_lock(rel->rel, &tid, unit->snapshot, rel->slot, estate->es_output_cid, LockTupleExclusive, LockWaitBlock, 0, &failure));
 			ExecClearTuple(rel->slot);
 			cl_evalplanqual_init(&epqstate, estate);
 			if (!cl_before_update_triggers(estate, &epqstate, target, &tid, slot))
@@ -134,8 +133,7 @@ cl_relation_update(clUnit *unit, clRelation *rel, clRow *row)
 	}
 
 	relation_before_write(unit, rel, slot, CMD_UPDATE);
-	cl_relation_require_unchanged(rel, table_tuple_update(rel->rel, &tid, slot, estate->es_output_cid, unit->snapshot,
-											  InvalidSnapshot, true, &failure, &lockmode, &indexes));
+	cl_relation_require_unchanged(rel, table_tuple_update(rel->rel, &tid, slot, estate->es_output_cid, unit->snapshot, InvalidSnapshot, true, &failure, &lockmode, &indexes));
 	if (indexes != CL_NO_INDEXES_TO_UPDATE)
 	{
 		relation_open_indexes(unit, rel, false);
@@ -161,7 +159,7 @@ cl_relation_move(clUnit *unit, clRelation *from, clRelation *to, clRow *row)
 static void
 relation_delete(clUnit *unit, clRelation *rel, const clRow *row)
 {
-	EState	   *estate = unit->estate;
+	EState *estate = unit->estate;
 	ResultRelInfo *target = relation_target(unit, rel);
 	ItemPointerData tid = row->tuple->t_self;
 	TM_FailureData failure;
@@ -171,8 +169,7 @@ relation_delete(clUnit *unit, clRelation *rel, const clRow *row)
 	if (target->ri_TrigDesc != NULL && target->ri_TrigDesc->trig_delete_before_row &&
 		!cl_before_delete_triggers(estate, NULL, target, &tid))
 		raise_suppressed(rel);
-	cl_relation_require_unchanged(rel, table_tuple_delete(rel->rel, &tid, estate->es_output_cid, unit->snapshot,
-											  InvalidSnapshot, true, &failure, true));
+	cl_relation_require_unchanged(rel, table_tuple_delete(rel->rel, &tid, estate->es_output_cid, unit->snapshot, InvalidSnapshot, true, &failure, true));
 	ExecARDeleteTriggers(estate, target, &tid, NULL, NULL, false);
 }
 
@@ -181,8 +178,8 @@ static void
 relation_store(clUnit *unit, clRelation *rel, const clRow *row, clRelation *from)
 {
 	TriggerDesc *triggers = rel->target->ri_TrigDesc;
-	bool		before_triggers = triggers != NULL && triggers->trig_insert_before_row;
-	bool		collect = unit->bulk && !before_triggers;
+	bool before_triggers = triggers != NULL && triggers->trig_insert_before_row;
+	bool collect = unit->bulk && !before_triggers;
 	TupleTableSlot *slot;
 
 	slot = collect ? relation_bulk_slot(unit, rel) : relation_write_slot(unit, rel);
@@ -225,7 +222,7 @@ static void
 relation_after_insert(clUnit *unit, clRelation *rel, TupleTableSlot *slot)
 {
 	ResultRelInfo *target = rel->target;
-	List	   *recheck = NIL;
+	List *recheck = NIL;
 
 	if (target->ri_NumIndices > 0)
 		recheck = cl_insert_index_tuples(target, slot, unit->estate, false, false, NULL, CL_ALL_INDEXES);
@@ -252,7 +249,7 @@ relation_before_write(clUnit *unit, clRelation *rel, TupleTableSlot *slot, CmdTy
 static ResultRelInfo *
 relation_target(clUnit *unit, clRelation *rel)
 {
-	EState	   *estate = unit->estate;
+	EState *estate = unit->estate;
 	MemoryContext old;
 	RangeTblEntry *rte;
 
@@ -326,7 +323,7 @@ relation_make_slot(clUnit *unit, clRelation *rel)
 static void
 row_write(clRelation *rel, const clRow *row, TupleTableSlot *slot)
 {
-	TupleDesc	desc = RelationGetDescr(rel->rel);
+	TupleDesc desc = RelationGetDescr(rel->rel);
 
 	ExecClearTuple(slot);
 	if (!rel->in_order)
@@ -347,14 +344,14 @@ row_write(clRelation *rel, const clRow *row, TupleTableSlot *slot)
 static void
 carry_extra_columns(clRelation *from, clRelation *to, const clRow *row, TupleTableSlot *slot)
 {
-	TupleDesc	desc = RelationGetDescr(to->rel);
-	TupleDesc	from_desc = RelationGetDescr(from->rel);
+	TupleDesc desc = RelationGetDescr(to->rel);
+	TupleDesc from_desc = RelationGetDescr(from->rel);
 
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
-		AttrNumber	source;
-		bool		known = false;
+		AttrNumber source;
+		bool known = false;
 
 		for (int column = 0; column < to->table->ncolumns; column++)
 			known |= to->attnums[column] == att->attnum;
@@ -370,7 +367,7 @@ static void
 relation_set_updated_columns(clUnit *unit, clRelation *rel, const clRow *row)
 {
 	MemoryContext old = MemoryContextSwitchTo(unit->estate->es_query_cxt);
-	Bitmapset  *columns = NULL;
+	Bitmapset *columns = NULL;
 
 	for (int i = 0; i < rel->table->ncolumns; i++)
 	{

@@ -18,9 +18,9 @@
 
 typedef struct Answer
 {
-	int			natts;
-	Datum		values[MAX_ATTRIBUTES];
-	bool		nulls[MAX_ATTRIBUTES];
+	int natts;
+	Datum values[MAX_ATTRIBUTES];
+	bool nulls[MAX_ATTRIBUTES];
 } Answer;
 
 static void add_authorization(Answer *answer, const clAuthorization *authorization, const clAccount *account,
@@ -32,7 +32,7 @@ static Datum form(Answer *answer, clTypeId type);
 Datum
 cl_authorization_result(const clAuthorization *authorization, const clAccount *account, bool replayed)
 {
-	Answer		answer = {0};
+	Answer answer = {0};
 
 	add_authorization(&answer, authorization, account, replayed);
 	return form(&answer, CL_TYPE_AUTHORIZATION);
@@ -42,7 +42,7 @@ void
 cl_authorization_item_put(ReturnSetInfo *rsinfo, int ord, const clAuthorization *authorization,
 						  const clAccount *account, bool replayed)
 {
-	Answer		answer = {0};
+	Answer answer = {0};
 
 	add(&answer, Int32GetDatum(ord), false);
 	add_authorization(&answer, authorization, account, replayed);
@@ -53,7 +53,7 @@ cl_authorization_item_put(ReturnSetInfo *rsinfo, int ord, const clAuthorization 
 Datum
 cl_movement_result(const clEntry *entry, const clAccount *account, bool replayed)
 {
-	Answer		answer = {0};
+	Answer answer = {0};
 
 	add_text(&answer, account->org_id);
 	add(&answer, Int64GetDatum(entry->entry_no), false);
@@ -70,7 +70,7 @@ cl_movement_result(const clEntry *entry, const clAccount *account, bool replayed
 Datum
 cl_account_balance_result(const clAccount *account)
 {
-	Answer		answer = {0};
+	Answer answer = {0};
 
 	add_text(&answer, account->org_id);
 	add(&answer, Int64GetDatum(account->balance), false);
@@ -83,7 +83,7 @@ cl_account_balance_result(const clAccount *account)
 static void
 add_authorization(Answer *answer, const clAuthorization *authorization, const clAccount *account, bool replayed)
 {
-	bool		is_open = authorization->status == CL_AUTHORIZED;
+	bool is_open = authorization->status == CL_AUTHORIZED;
 
 	add_text(answer, authorization->authorization_id);
 	add_text(answer, authorization->org_id);
@@ -119,8 +119,8 @@ add_text(Answer *answer, const text *value)
 static Datum
 form(Answer *answer, clTypeId type)
 {
-	TupleDesc	desc = lookup_rowtype_tupdesc(cl_type_oid(type), -1);
-	Datum		datum;
+	TupleDesc desc = lookup_rowtype_tupdesc(cl_type_oid(type), -1);
+	Datum datum;
 
 	if (desc->natts != answer->natts)
 		elog(ERROR, "composite type has %d attributes, expected %d", desc->natts, answer->natts);

@@ -26,4 +26,4 @@ extern Datum cl_movement_result(const clEntry *entry, const clAccount *account, 
 /* A credit_account_balance. */
 extern Datum cl_account_balance_result(const clAccount *account);
 
-#endif							/* CL_RESULTS_H */
+#endif /* CL_RESULTS_H */

@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "arguments.h"
+#include "compat.h"
 #include "entry.h"
 #include "errors.h"
 #include "results.h"
@@ -28,19 +29,18 @@ static Datum settle_by_caller(const char *what, text *authorization_id, const cl
 static void settlement_apply(clUnit *unit, clAccount *account, clAuthorization *authorization,
 							 clStatus status, int64 charge, clActor actor, TimestampTz now);
 static void require_within_overage(const clAccount *account, const clAuthorization *authorization, int64 used);
-static void raise_committed_with_another_amount(const clAuthorization *authorization, int64 used)
-			pg_attribute_noreturn();
+pg_noreturn static void raise_committed_with_another_amount(const clAuthorization *authorization, int64 used);
 
 bool
 cl_settle(clUnit *unit, clAccount *account, clAuthorization *authorization, const clSettlement *settlement)
 {
 	TimestampTz now = cl_account_now(account);
-	clState		state = cl_state(authorization, now);
-	clEffect	effect = cl_effect(state, settlement->verb);
-	bool		committing = settlement->verb == CL_VERB_COMMIT ||
+	clState state = cl_state(authorization, now);
+	clEffect effect = cl_effect(state, settlement->verb);
+	bool committing = settlement->verb == CL_VERB_COMMIT ||
 		(settlement->verb == CL_VERB_EXPIRE && authorization->timeout_action == CL_TIMEOUT_COMMIT);
-	bool		by_caller = settlement->verb != CL_VERB_EXPIRE;
-	int64		used = settlement->all ? authorization->authorized_amount : settlement->used;
+	bool by_caller = settlement->verb != CL_VERB_EXPIRE;
+	int64 used = settlement->all ? authorization->authorized_amount : settlement->used;
 
 	Assert(settlement->all || settlement->verb == CL_VERB_COMMIT);
 
@@ -69,15 +69,14 @@ static void
 settlement_apply(clUnit *unit, clAccount *account, clAuthorization *authorization,
 				 clStatus status, int64 charge, clActor actor, TimestampTz now)
 {
-	bool		was_open = authorization->status == CL_AUTHORIZED;
-	int64		charged = cl_authorization_charged(authorization);
-	int64		covered = was_open ? authorization->amount : charged;
-	clEntry		entry = {
+	bool was_open = authorization->status == CL_AUTHORIZED;
+	int64 charged = cl_authorization_charged(authorization);
+	int64 covered = was_open ? authorization->amount : charged;
+	clEntry entry = {
 		.kind = was_open ? CL_ENTRY_COMMIT : CL_ENTRY_TRUE_UP,
 		.amount = charged - charge,
 		.authorization_id = authorization->authorization_id,
-		.reason = authorization->reason
-	};
+		.reason = authorization->reason};
 
 	/* A refund makes a commit the caller's, so it never stands between. */
 	Assert(authorization->refunded_amount == 0);
@@ -131,7 +130,7 @@ raise_committed_with_another_amount(const clAuthorization *authorization, int64 
 Datum
 credit_commit(PG_FUNCTION_ARGS)
 {
-	text	   *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
+	text *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
 	clSettlement settlement = {.verb = CL_VERB_COMMIT, .all = PG_ARGISNULL(1)};
 
 	if (!settlement.all)
@@ -143,7 +142,7 @@ credit_commit(PG_FUNCTION_ARGS)
 Datum
 credit_revert(PG_FUNCTION_ARGS)
 {
-	text	   *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
+	text *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
 	clSettlement settlement = {.verb = CL_VERB_REVERT, .all = true};
 
 	settlement.reason = cl_arg_optional_text(fcinfo, 1);
@@ -153,11 +152,11 @@ credit_revert(PG_FUNCTION_ARGS)
 static Datum
 settle_by_caller(const char *what, text *authorization_id, const clSettlement *settlement)
 {
-	clUnit	   *unit = cl_unit_begin(what);
-	clAccount	account;
+	clUnit *unit = cl_unit_begin(what);
+	clAccount account;
 	clAuthorization authorization;
-	bool		done;
-	Datum		result;
+	bool done;
+	Datum result;
 
 	cl_authorization_lock(unit, authorization_id, &account, &authorization);
 	done = cl_settle(unit, &account, &authorization, settlement);

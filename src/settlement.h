@@ -13,10 +13,10 @@
 
 typedef struct clSettlement
 {
-	clVerb		verb;			/* CL_VERB_COMMIT, _REVERT or _EXPIRE */
-	bool		all;			/* commit: charge all that was authorized, */
-	int64		used;			/* or this much (>= 0) */
-	text	   *reason;			/* revert: or NULL */
+	clVerb verb;  /* CL_VERB_COMMIT, _REVERT or _EXPIRE */
+	bool all;	  /* commit: charge all that was authorized, */
+	int64 used;	  /* or this much (>= 0) */
+	text *reason; /* revert: or NULL */
 } clSettlement;
 
 /*
@@ -27,4 +27,4 @@ typedef struct clSettlement
 extern bool cl_settle(clUnit *unit, clAccount *account, clAuthorization *authorization,
 					  const clSettlement *settlement);
 
-#endif							/* CL_SETTLEMENT_H */
+#endif /* CL_SETTLEMENT_H */

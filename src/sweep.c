@@ -35,39 +35,39 @@ PG_FUNCTION_INFO_V1(credit_sweep);
 
 typedef struct Candidate
 {
-	text	   *org_id;
-	text	   *authorization_id;
+	text *org_id;
+	text *authorization_id;
 } Candidate;
 
 /* Candidates of one chunk, those of an organisation side by side. */
 typedef struct Chunk
 {
 	TimestampTz as_of;
-	int			count;
-	Candidate	candidates[CHUNK_ROWS];
+	int count;
+	Candidate candidates[CHUNK_ROWS];
 } Chunk;
 
-static int	chunk_read(clScan *scan, Chunk *chunk, int max_rows);
-static int	compare_candidates(const void *a, const void *b);
-static int	sweep_chunk(const Chunk *chunk);
+static int chunk_read(clScan *scan, Chunk *chunk, int max_rows);
+static int compare_candidates(const void *a, const void *b);
+static int sweep_chunk(const Chunk *chunk);
 static bool sweep_guarded(const Chunk *chunk, int first, int count, int *settled);
-static int	sweep_range(const Chunk *chunk, int first, int count);
-static int	sweep_organisation(const Chunk *chunk, int first, int count);
-static int	organisation_end(const Chunk *chunk, int first, int end);
+static int sweep_range(const Chunk *chunk, int first, int count);
+static int sweep_organisation(const Chunk *chunk, int first, int count);
+static int organisation_end(const Chunk *chunk, int first, int end);
 
 int
 cl_sweep(TimestampTz as_of, int max_rows)
 {
-	clUnit	   *unit = cl_unit_begin("credit_sweep()");
-	clScan	   *scan = cl_authorization_scan_expired(unit, as_of);
+	clUnit *unit = cl_unit_begin("credit_sweep()");
+	clScan *scan = cl_authorization_scan_expired(unit, as_of);
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "credit_ledger sweep",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	int			settled = 0;
+	int settled = 0;
 
 	while (settled < max_rows)
 	{
-		Chunk	   *chunk = palloc(sizeof(Chunk));
+		Chunk *chunk = palloc(sizeof(Chunk));
 
 		chunk->as_of = as_of;
 		if (chunk_read(scan, chunk, max_rows - settled) == 0)
@@ -108,8 +108,8 @@ compare_candidates(const void *a, const void *b)
 static int
 sweep_chunk(const Chunk *chunk)
 {
-	int			settled = 0;
-	int			total = 0;
+	int settled = 0;
+	int total = 0;
 
 	if (sweep_guarded(chunk, 0, chunk->count, &settled))
 		return settled;
@@ -135,7 +135,7 @@ sweep_guarded(const Chunk *chunk, int first, int count, int *settled)
 {
 	MemoryContext old_context = CurrentMemoryContext;
 	ResourceOwner old_owner = CurrentResourceOwner;
-	bool		one_organisation = organisation_end(chunk, first, first + count) == first + count;
+	bool one_organisation = organisation_end(chunk, first, first + count) == first + count;
 	volatile bool done = false;
 
 	BeginInternalSubTransaction(NULL);
@@ -148,8 +148,8 @@ sweep_guarded(const Chunk *chunk, int first, int count, int *settled)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-		int			category;
+		ErrorData *error;
+		int category;
 
 		MemoryContextSwitchTo(old_context);
 		error = CopyErrorData();
@@ -179,7 +179,7 @@ sweep_guarded(const Chunk *chunk, int first, int count, int *settled)
 static int
 sweep_range(const Chunk *chunk, int first, int count)
 {
-	int			settled = 0;
+	int settled = 0;
 
 	for (int start = first, end; start < first + count; start = end)
 	{
@@ -193,9 +193,9 @@ static int
 sweep_organisation(const Chunk *chunk, int first, int count)
 {
 	static const clSettlement expiry = {.verb = CL_VERB_EXPIRE, .all = true};
-	clUnit	   *unit = cl_unit_begin("credit_sweep()");
-	clAccount	account;
-	int			settled = 0;
+	clUnit *unit = cl_unit_begin("credit_sweep()");
+	clAccount account;
+	int settled = 0;
 
 	if (cl_account_try_lock(unit, chunk->candidates[first].org_id, &account))
 	{
@@ -219,7 +219,7 @@ sweep_organisation(const Chunk *chunk, int first, int count)
 static int
 organisation_end(const Chunk *chunk, int first, int end)
 {
-	int			i = first + 1;
+	int i = first + 1;
 
 	while (i < end && compare_candidates(&chunk->candidates[first], &chunk->candidates[i]) == 0)
 		i++;

@@ -16,6 +16,6 @@
  * that somebody else has locked is passed over.  An organisation whose holds
  * cannot be settled is passed over with a WARNING and does not stop the rest.
  */
-extern int	cl_sweep(TimestampTz as_of, int max_rows);
+extern int cl_sweep(TimestampTz as_of, int max_rows);
 
-#endif							/* CL_SWEEP_H */
+#endif /* CL_SWEEP_H */

@@ -15,20 +15,20 @@
 #include "guc.h"
 #include "transition.h"
 
-#define NONE CL_EFFECT_NONE
+#define NONE   CL_EFFECT_NONE
 #define REPLAY CL_EFFECT_REPLAY
-#define APPLY CL_EFFECT_APPLY
+#define APPLY  CL_EFFECT_APPLY
 #define REFUSE CL_EFFECT_REFUSE
 
 static const clEffect effects[CL_NSTATES][CL_NVERBS] = {
 	/*                                  commit   revert  expire  extend  refund */
-	[CL_STATE_OPEN] =                  {APPLY,   APPLY,  APPLY,  APPLY,  REFUSE},
-	[CL_STATE_COMMITTED] =             {REPLAY,  REFUSE, NONE,   REFUSE, APPLY},
-	[CL_STATE_REVERTED] =              {REFUSE,  REPLAY, NONE,   REFUSE, REFUSE},
-	[CL_STATE_COMMITTED_BY_TIMEOUT] =  {APPLY,   APPLY,  NONE,   REFUSE, APPLY},
-	[CL_STATE_REVERTED_BY_TIMEOUT] =   {APPLY,   APPLY,  NONE,   REFUSE, REFUSE},
-	[CL_STATE_COMMITTED_FINALLY] =     {REFUSE,  REFUSE, NONE,   REFUSE, APPLY},
-	[CL_STATE_REVERTED_FINALLY] =      {REFUSE,  REFUSE, NONE,   REFUSE, REFUSE},
+	[CL_STATE_OPEN] = {APPLY, APPLY, APPLY, APPLY, REFUSE},
+	[CL_STATE_COMMITTED] = {REPLAY, REFUSE, NONE, REFUSE, APPLY},
+	[CL_STATE_REVERTED] = {REFUSE, REPLAY, NONE, REFUSE, REFUSE},
+	[CL_STATE_COMMITTED_BY_TIMEOUT] = {APPLY, APPLY, NONE, REFUSE, APPLY},
+	[CL_STATE_REVERTED_BY_TIMEOUT] = {APPLY, APPLY, NONE, REFUSE, REFUSE},
+	[CL_STATE_COMMITTED_FINALLY] = {REFUSE, REFUSE, NONE, REFUSE, APPLY},
+	[CL_STATE_REVERTED_FINALLY] = {REFUSE, REFUSE, NONE, REFUSE, REFUSE},
 };
 
 static const char *const participles[CL_NVERBS] = {
@@ -44,7 +44,7 @@ static const char *remedy(clState state, clVerb verb);
 clState
 cl_state(const clAuthorization *authorization, TimestampTz now)
 {
-	bool		committed = authorization->status == CL_COMMITTED;
+	bool committed = authorization->status == CL_COMMITTED;
 
 	if (authorization->status == CL_AUTHORIZED)
 		return CL_STATE_OPEN;
@@ -65,7 +65,7 @@ void
 cl_raise_invalid_transition(const clAuthorization *authorization, clState state, clVerb verb)
 {
 	const char *hint = remedy(state, verb);
-	char	   *detail;
+	char *detail;
 
 	Assert(cl_effect(state, verb) == CL_EFFECT_REFUSE);
 
@@ -93,7 +93,7 @@ cl_raise_invalid_transition(const clAuthorization *authorization, clState state,
 static const char *
 remedy(clState state, clVerb verb)
 {
-	bool		committed = state == CL_STATE_COMMITTED ||
+	bool committed = state == CL_STATE_COMMITTED ||
 		state == CL_STATE_COMMITTED_BY_TIMEOUT || state == CL_STATE_COMMITTED_FINALLY;
 
 	if (state == CL_STATE_OPEN && verb == CL_VERB_REFUND)

@@ -12,13 +12,14 @@
 #define CL_TRANSITION_H
 
 #include "authorization.h"
+#include "compat.h"
 
 typedef enum clState
 {
 	CL_STATE_OPEN,
-	CL_STATE_COMMITTED,			/* by the caller, whose word is final */
+	CL_STATE_COMMITTED, /* by the caller, whose word is final */
 	CL_STATE_REVERTED,
-	CL_STATE_COMMITTED_BY_TIMEOUT,	/* inside the true-up window */
+	CL_STATE_COMMITTED_BY_TIMEOUT, /* inside the true-up window */
 	CL_STATE_REVERTED_BY_TIMEOUT,
 	CL_STATE_COMMITTED_FINALLY, /* by timeout, outside the window */
 	CL_STATE_REVERTED_FINALLY
@@ -30,7 +31,7 @@ typedef enum clVerb
 {
 	CL_VERB_COMMIT,
 	CL_VERB_REVERT,
-	CL_VERB_EXPIRE,				/* the timeout, by the hold's timeout_action */
+	CL_VERB_EXPIRE, /* the timeout, by the hold's timeout_action */
 	CL_VERB_EXTEND,
 	CL_VERB_REFUND
 } clVerb;
@@ -39,10 +40,10 @@ typedef enum clVerb
 
 typedef enum clEffect
 {
-	CL_EFFECT_REFUSE,			/* LC006 */
-	CL_EFFECT_NONE,				/* nothing to do */
-	CL_EFFECT_REPLAY,			/* done before; LC004 if with another amount */
-	CL_EFFECT_APPLY				/* do it */
+	CL_EFFECT_REFUSE, /* LC006 */
+	CL_EFFECT_NONE,	  /* nothing to do */
+	CL_EFFECT_REPLAY, /* done before; LC004 if with another amount */
+	CL_EFFECT_APPLY	  /* do it */
 } clEffect;
 
 /* The state an authorization is in at an instant. */
@@ -52,7 +53,6 @@ extern clState cl_state(const clAuthorization *authorization, TimestampTz now);
 extern clEffect cl_effect(clState state, clVerb verb);
 
 /* LC006 */
-extern void cl_raise_invalid_transition(const clAuthorization *authorization, clState state, clVerb verb)
-			pg_attribute_noreturn();
+pg_noreturn extern void cl_raise_invalid_transition(const clAuthorization *authorization, clState state, clVerb verb);
 
-#endif							/* CL_TRANSITION_H */
+#endif /* CL_TRANSITION_H */
