@@ -53,7 +53,7 @@ cl_guc_init(void)
 
 	DefineCustomBoolVariable("credit_ledger.early_lock_release",
 							 "Releases the locks of a transaction that wrote the ledger before its commit is flushed.",
-							 "The client is answered once it is flushed, as ever; others may read the commit before that.",
+							 "The client is answered once it is flushed; others may read the commit before that.",
 							 &cl_early_lock_release,
 							 false,
 							 PGC_USERSET, 0, NULL, NULL, NULL);

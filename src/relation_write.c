@@ -106,6 +106,7 @@ cl_relation_update(clUnit *unit, clRelation *rel, clRow *row)
 	ItemPointerData tid = row->tuple->t_self;
 	LockTupleMode lockmode;
 	TM_FailureData failure;
+	TM_Result result;
 	clUpdateIndexes indexes = CL_NO_INDEXES_TO_UPDATE;
 	List *recheck = NIL;
 
@@ -124,7 +125,9 @@ cl_relation_update(clUnit *unit, clRelation *rel, clRow *row)
 			 * the query again, which we do not have; so no such update may
 			 * come from here on.
 			 */
-			cl_relation_require_unchanged(rel, table_tuple_lock(rel->rel, &tid, unit->snapshot, rel->slot, estate->es_output_cid, LockTupleExclusive, LockWaitBlock, 0, &failure));
+			result = table_tuple_lock(rel->rel, &tid, unit->snapshot, rel->slot, estate->es_output_cid,
+									  LockTupleExclusive, LockWaitBlock, 0, &failure);
+			cl_relation_require_unchanged(rel, result);
 			ExecClearTuple(rel->slot);
 			cl_evalplanqual_init(&epqstate, estate);
 			if (!cl_before_update_triggers(estate, &epqstate, target, &tid, slot))
@@ -133,7 +136,9 @@ cl_relation_update(clUnit *unit, clRelation *rel, clRow *row)
 	}
 
 	relation_before_write(unit, rel, slot, CMD_UPDATE);
-	cl_relation_require_unchanged(rel, table_tuple_update(rel->rel, &tid, slot, estate->es_output_cid, unit->snapshot, InvalidSnapshot, true, &failure, &lockmode, &indexes));
+	result = table_tuple_update(rel->rel, &tid, slot, estate->es_output_cid, unit->snapshot,
+								InvalidSnapshot, true, &failure, &lockmode, &indexes);
+	cl_relation_require_unchanged(rel, result);
 	if (indexes != CL_NO_INDEXES_TO_UPDATE)
 	{
 		relation_open_indexes(unit, rel, false);
@@ -163,13 +168,16 @@ relation_delete(clUnit *unit, clRelation *rel, const clRow *row)
 	ResultRelInfo *target = relation_target(unit, rel);
 	ItemPointerData tid = row->tuple->t_self;
 	TM_FailureData failure;
+	TM_Result result;
 
 	CheckCmdReplicaIdentity(rel->rel, CMD_DELETE);
 
 	if (target->ri_TrigDesc != NULL && target->ri_TrigDesc->trig_delete_before_row &&
 		!cl_before_delete_triggers(estate, NULL, target, &tid))
 		raise_suppressed(rel);
-	cl_relation_require_unchanged(rel, table_tuple_delete(rel->rel, &tid, estate->es_output_cid, unit->snapshot, InvalidSnapshot, true, &failure, true));
+	result = table_tuple_delete(rel->rel, &tid, estate->es_output_cid, unit->snapshot,
+								InvalidSnapshot, true, &failure, true);
+	cl_relation_require_unchanged(rel, result);
 	ExecARDeleteTriggers(estate, target, &tid, NULL, NULL, false);
 }
 

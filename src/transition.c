@@ -20,16 +20,18 @@
 #define APPLY  CL_EFFECT_APPLY
 #define REFUSE CL_EFFECT_REFUSE
 
+/* clang-format off */
 static const clEffect effects[CL_NSTATES][CL_NVERBS] = {
-	/*                                  commit   revert  expire  extend  refund */
-	[CL_STATE_OPEN] = {APPLY, APPLY, APPLY, APPLY, REFUSE},
-	[CL_STATE_COMMITTED] = {REPLAY, REFUSE, NONE, REFUSE, APPLY},
-	[CL_STATE_REVERTED] = {REFUSE, REPLAY, NONE, REFUSE, REFUSE},
-	[CL_STATE_COMMITTED_BY_TIMEOUT] = {APPLY, APPLY, NONE, REFUSE, APPLY},
-	[CL_STATE_REVERTED_BY_TIMEOUT] = {APPLY, APPLY, NONE, REFUSE, REFUSE},
-	[CL_STATE_COMMITTED_FINALLY] = {REFUSE, REFUSE, NONE, REFUSE, APPLY},
-	[CL_STATE_REVERTED_FINALLY] = {REFUSE, REFUSE, NONE, REFUSE, REFUSE},
+	/*                                 commit  revert  expire  extend  refund */
+	[CL_STATE_OPEN] =                 {APPLY,  APPLY,  APPLY,  APPLY,  REFUSE},
+	[CL_STATE_COMMITTED] =            {REPLAY, REFUSE, NONE,   REFUSE, APPLY},
+	[CL_STATE_REVERTED] =             {REFUSE, REPLAY, NONE,   REFUSE, REFUSE},
+	[CL_STATE_COMMITTED_BY_TIMEOUT] = {APPLY,  APPLY,  NONE,   REFUSE, APPLY},
+	[CL_STATE_REVERTED_BY_TIMEOUT] =  {APPLY,  APPLY,  NONE,   REFUSE, REFUSE},
+	[CL_STATE_COMMITTED_FINALLY] =    {REFUSE, REFUSE, NONE,   REFUSE, APPLY},
+	[CL_STATE_REVERTED_FINALLY] =     {REFUSE, REFUSE, NONE,   REFUSE, REFUSE},
 };
+/* clang-format on */
 
 static const char *const participles[CL_NVERBS] = {
 	[CL_VERB_COMMIT] = "committed",
@@ -72,7 +74,8 @@ cl_raise_invalid_transition(const clAuthorization *authorization, clState state,
 	if (state == CL_STATE_OPEN)
 		detail = pstrdup("It is authorized and not settled yet.");
 	else if (state == CL_STATE_COMMITTED_FINALLY || state == CL_STATE_REVERTED_FINALLY)
-		detail = psprintf("It was %s by timeout, and the time to correct that (credit_ledger.true_up_window = %s) has passed.",
+		detail = psprintf("It was %s by timeout, and the time to correct that "
+						  "(credit_ledger.true_up_window = %s) has passed.",
 						  cl_enum_name(CL_ENUM_STATUS, authorization->status),
 						  GetConfigOptionByName("credit_ledger.true_up_window", NULL, false));
 	else
