@@ -28,6 +28,7 @@ EARLY = Side("extension, early lock release", "extension", settings={"credit_led
 RIVAL = Side("PL/pgSQL", "rival,extension")
 INSERT = Side("INSERT", "floor", script="insert.sql")
 INSERT_SELECT = Side("INSERT SELECT", "bulk,extension", script="insert_select.sql")
+INSERT_SELECT_UPDATE = replace(INSERT_SELECT, name="INSERT SELECT UPDATE", script="insert_select_update.sql")
 
 
 def spread(clients):
@@ -38,10 +39,7 @@ def spread(clients):
 
 def hot(name, organisations):
     def case(bench):
-        sides = [EXTENSION, RIVAL]
-        if bench.has_setting("credit_ledger.early_lock_release"):
-            sides.insert(1, EARLY)
-        rates(bench, name, sides, 16, organisations)
+        rates(bench, name, [EXTENSION, EARLY, RIVAL], 16, organisations)
     return case
 
 
@@ -75,9 +73,8 @@ def many(name, organisations):
     """Many authorizations in one call, and many commits in one call, by one client: rows a second of each statement."""
     def case(bench):
         bench.make_database()
-        if value("bench", "SELECT count(*) FROM pg_proc WHERE proname = 'credit_authorize_many'") == "1":
-            return  # the rival's alone
-        sides = [replace(EXTENSION, script="many.sql"), replace(RIVAL, script="many.sql"), INSERT_SELECT]
+        sides = [replace(EXTENSION, script="many.sql"), replace(RIVAL, script="many.sql"),
+                 INSERT_SELECT, INSERT_SELECT_UPDATE]
         for side in sides:
             psql(side.database, "CHECKPOINT")
             pgbench(side.database, side.script, 1, side.search_path, transactions=10, orgs=organisations)

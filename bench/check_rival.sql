@@ -71,7 +71,15 @@ INSERT INTO call (statement) VALUES
   ($$credit_revert(<t-revert-same>)$$),
   ($$credit_commit(<t-revert-commit>, 7)$$),
   ($$credit_authorize('check-b', 200, 'c6')$$),
-  ($$credit_commit(<t-revert-poor>, 400)$$);
+  ($$credit_commit(<t-revert-poor>, 400)$$),
+  -- many in one call
+  ($$credit_authorize_many('{check-b,check-a,check-b,check-b}', '{1,2,3,1}', '{m1,m1,m2,m1}')$$),
+  ($$credit_authorize_many('{check-a,check-b}', '{1,2}', NULL, '{k3,k4}', '1 hour')$$),
+  ($$credit_authorize_many('{check-a,check-b}', '{1,1000000}', '{m3,m3}')$$),
+  ($$credit_authorize_many('{check-a,check-none}', '{1,1}', '{m3,m3}')$$),
+  ($$credit_commit_many(ARRAY[<k4>, <k3>, <m2>], '{1,NULL,2}')$$),
+  ($$credit_commit_many(ARRAY[<k3>, <k4>])$$),
+  ($$credit_commit_many(ARRAY[<m2>, 'auth-none'])$$);
 
 -- Lets what the timeout settled fall out of the true-up window.
 CREATE FUNCTION pg_temp.age(p_key text) RETURNS text LANGUAGE plpgsql AS $$
@@ -81,22 +89,24 @@ BEGIN
 END
 $$;
 
+-- An answer without ids and instants.
+CREATE FUNCTION pg_temp.lasting(p_answer jsonb) RETURNS jsonb LANGUAGE sql AS $$
+  SELECT CASE jsonb_typeof(p_answer)
+    WHEN 'object' THEN p_answer - '{ord,authorization_id,created_at,expires_at,settled_at}'::text[]
+                       || jsonb_build_object('settled', p_answer ->> 'settled_at' IS NOT NULL)
+    ELSE p_answer
+  END
+$$;
+
 CREATE FUNCTION pg_temp.answers(p_search_path text)
   RETURNS TABLE (call_no integer, statement text, answer text) LANGUAGE plpgsql AS $$
-DECLARE
-  said jsonb;
 BEGIN
   PERFORM set_config('search_path', p_search_path || ', pg_temp', true);
   FOR call_no, statement IN SELECT c.call_no, c.statement FROM pg_temp.call c ORDER BY c.call_no LOOP
     BEGIN
-      EXECUTE 'SELECT to_jsonb(r) FROM '
-              || regexp_replace(statement, '<(.*)>', '(SELECT authorization_id FROM credit_ledger WHERE idempotency_key = ''\1'')')
-              || ' r' INTO said;
-      IF jsonb_typeof(said) = 'object' THEN
-        said := said - '{authorization_id,created_at,expires_at,settled_at}'::text[]
-                || jsonb_build_object('settled', said ->> 'settled_at' IS NOT NULL);
-      END IF;
-      answer := said::text;
+      EXECUTE 'SELECT jsonb_agg(pg_temp.lasting(to_jsonb(r)))::text FROM '
+              || regexp_replace(statement, '<([^>]*)>', '(SELECT authorization_id FROM credit_ledger WHERE idempotency_key = ''\1'')', 'g')
+              || ' r' INTO answer;
     EXCEPTION WHEN OTHERS THEN
       answer := SQLSTATE;
     END;

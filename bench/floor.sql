@@ -13,6 +13,10 @@ CREATE TABLE floor.row (
 CREATE SCHEMA bulk;
 SET search_path = bulk;
 
+CREATE TABLE credit_account (LIKE extension.credit_account INCLUDING ALL) WITH (fillfactor = 50);
+INSERT INTO credit_account (org_id, balance, last_entry_no, created_at, updated_at)
+SELECT 'org-' || i, 1000000000000, 1, now(), now() FROM generate_series(1, 10000) i;
+
 CREATE TABLE credit_idempotency (LIKE extension.credit_idempotency INCLUDING ALL);
 CREATE TABLE credit_ledger_open (LIKE extension.credit_ledger_open INCLUDING ALL);
 CREATE TABLE credit_ledger_settled (LIKE extension.credit_ledger_settled_default INCLUDING ALL);

@@ -1,5 +1,5 @@
 -- The floor of many.sql: INSERT ... SELECT of the rows that it writes, into tables with the same indexes and constraints.
--- The rows of the accounts, which many.sql updates too, are left alone.
+-- The rows of the accounts, which many.sql updates too, are left alone; see insert_select_update.sql.
 \set n :n + 1
 WITH new AS MATERIALIZED (
   SELECT 'auth-' || lpad((:run * 1000000000::bigint + :n * 1000 + i)::text, 26, '0') AS id,
