@@ -22,6 +22,11 @@ INSERT INTO expected VALUES
   ('credit_account_configure', 'org_id text, credit_limit bigint DEFAULT NULL::bigint, overage_limit bigint DEFAULT NULL::bigint, '
                                'low_balance_threshold bigint DEFAULT NULL::bigint, frozen boolean DEFAULT NULL::boolean, '
                                'metadata jsonb DEFAULT NULL::jsonb', 'credit_account', 'v', 'u'),
+  ('credit_authorize_many', 'org_ids text[], amounts bigint[], campaign_ids text[] DEFAULT NULL::text[], '
+                            'idempotency_keys text[] DEFAULT NULL::text[], timeout interval DEFAULT NULL::interval',
+   'SETOF credit_authorization_item', 'v', 'u'),
+  ('credit_commit_many', 'authorization_ids text[], amounts_used bigint[] DEFAULT NULL::bigint[]', 'SETOF credit_authorization_item', 'v', 'u'),
+  ('credit_revert_many', 'authorization_ids text[], reason text DEFAULT NULL::text', 'SETOF credit_authorization_item', 'v', 'u'),
   ('credit_balance', 'org_id text', 'credit_account_balance', 's', 's'),
   ('credit_balance_at', 'org_id text, at timestamp with time zone', 'bigint', 's', 's'),
   ('credit_statement', 'org_id text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, '

@@ -46,18 +46,21 @@ SELECT results_eq(
            has_function_privilege('credit_test_operator', oid, 'EXECUTE')
     FROM function
     WHERE name IN ('credit_grant', 'credit_adjust', 'credit_authorize', 'credit_commit', 'credit_revert', 'credit_extend', 'credit_refund',
-                   'credit_account_configure', 'credit_balance', 'credit_balance_at', 'credit_statement', 'credit_verify', 'credit_sweep')
+                   'credit_authorize_many', 'credit_commit_many', 'credit_revert_many', 'credit_account_configure', 'credit_balance', 'credit_balance_at', 'credit_statement', 'credit_verify', 'credit_sweep')
     ORDER BY name$$,
   $$VALUES ('credit_account_configure', false, false, true),
            ('credit_adjust', false, false, true),
            ('credit_authorize', false, true, true),
+           ('credit_authorize_many', false, true, true),
            ('credit_balance', true, true, true),
            ('credit_balance_at', true, false, true),
            ('credit_commit', false, true, true),
+           ('credit_commit_many', false, true, true),
            ('credit_extend', false, true, true),
            ('credit_grant', false, false, true),
            ('credit_refund', false, false, true),
            ('credit_revert', false, true, true),
+           ('credit_revert_many', false, true, true),
            ('credit_statement', true, false, true),
            ('credit_sweep', false, false, true),
            ('credit_verify', true, false, true)$$,

@@ -3,7 +3,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(9);
+SELECT plan(10);
 
 SELECT enum_has_labels('credit_status', '{authorized,committed,reverted}');
 SELECT enum_has_labels('credit_timeout_action', '{commit,revert}');
@@ -36,6 +36,10 @@ SELECT results_eq(
            ('available', 'bigint', NULL),
            ('replayed', 'boolean', NULL)$$,
   'attributes of credit_authorization');
+SELECT results_eq(
+  $$SELECT * FROM pg_temp.attributes('credit_authorization_item')$$,
+  $$SELECT 'ord', 'integer', NULL UNION ALL (SELECT * FROM pg_temp.attributes('credit_authorization'))$$,
+  'attributes of credit_authorization_item: its place, and those of credit_authorization');
 SELECT results_eq(
   $$SELECT * FROM pg_temp.attributes('credit_movement')$$,
   $$VALUES ('org_id', 'text', 'C'),
