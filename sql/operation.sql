@@ -80,7 +80,7 @@ BEGIN
   IF level IN ('reader', 'operator') THEN
     EXECUTE format('GRANT SELECT ON @extschema@.credit_account, @extschema@.credit_ledger, @extschema@.credit_ledger_open, '
                    '@extschema@.credit_ledger_settled, @extschema@.credit_ledger_settled_default, @extschema@.credit_entry, '
-                   '@extschema@.credit_entry_default, @extschema@.credit_idempotency TO %s', role);
+                   '@extschema@.credit_entry_default, @extschema@.credit_idempotency, @extschema@.credit_alert TO %s', role);
   END IF;
 END
 $$;

@@ -22,6 +22,7 @@
 #include "compat.h"
 #include "errors.h"
 #include "identifier.h"
+#include "low_balance.h"
 #include "results.h"
 
 PG_FUNCTION_INFO_V1(credit_account_configure);
@@ -108,6 +109,7 @@ cl_account_store(clUnit *unit, clAccount *account)
 	account_set_int64(account, ACCOUNT_LAST_ENTRY_NO, account->last_entry_no);
 	account_set_int64(account, ACCOUNT_UPDATED_AT, account->updated_at);
 	cl_relation_update(unit, account->rel, &account->row);
+	cl_low_balance_follow(unit, account, account->level_before);
 }
 
 static clLockResult
@@ -120,6 +122,7 @@ account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *a
 	if (result != CL_LOCKED)
 		return result;
 	account_read(account);
+	account->level_before = cl_balance_level(account);
 
 	/* Locking follows updates, even of the key. */
 	return cl_identifier_equal(account->org_id, org_id) ? CL_LOCKED : CL_LOCK_GONE;
@@ -163,6 +166,9 @@ account_read(clAccount *account)
 	account->held = DatumGetInt64(values[ACCOUNT_HELD - 1]);
 	account->credit_limit = DatumGetInt64(values[ACCOUNT_CREDIT_LIMIT - 1]);
 	account->overage_limit = DatumGetInt64(values[ACCOUNT_OVERAGE_LIMIT - 1]);
+	account->has_low_balance_threshold = !account->row.nulls[ACCOUNT_LOW_BALANCE_THRESHOLD - 1];
+	if (account->has_low_balance_threshold)
+		account->low_balance_threshold = DatumGetInt64(values[ACCOUNT_LOW_BALANCE_THRESHOLD - 1]);
 	account->frozen = DatumGetBool(values[ACCOUNT_FROZEN - 1]);
 	account->last_entry_no = DatumGetInt64(values[ACCOUNT_LAST_ENTRY_NO - 1]);
 	account->updated_at = DatumGetTimestampTz(values[ACCOUNT_UPDATED_AT - 1]);

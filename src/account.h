@@ -16,6 +16,15 @@
 
 #include "relation.h"
 
+/* Where what is available stands, as seen from low_balance_threshold. */
+typedef enum clBalanceLevel
+{
+	CL_BALANCE_UNWATCHED, /* there is no threshold */
+	CL_BALANCE_NORMAL,
+	CL_BALANCE_RECOVERING, /* no longer low; an alert that is open stays open */
+	CL_BALANCE_LOW
+} clBalanceLevel;
+
 typedef struct clAccount
 {
 	text *org_id;
@@ -23,9 +32,12 @@ typedef struct clAccount
 	int64 held;
 	int64 credit_limit;
 	int64 overage_limit;
+	bool has_low_balance_threshold;
+	int64 low_balance_threshold;
 	bool frozen;
 	int64 last_entry_no;
 	TimestampTz updated_at;
+	clBalanceLevel level_before; /* when it was locked */
 
 	clRelation *rel;
 	clRow row;

@@ -286,6 +286,14 @@ cl_scan_begin(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys)
 	{
 		AttrNumber attnum = rel->attnums[keys[i].column - 1];
 
+		if (keys[i].procedure == InvalidOid)
+		{
+			if (index == NULL)
+				elog(ERROR, "no index of \"%s\" finds a null", RelationGetRelationName(rel->rel));
+			ScanKeyEntryInitialize(&scan_keys[i], SK_ISNULL | SK_SEARCHNULL, i + 1,
+								   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+			continue;
+		}
 		ScanKeyInit(&scan_keys[i], index != NULL ? i + 1 : attnum,
 					keys[i].strategy, keys[i].procedure, keys[i].value);
 		scan_keys[i].sk_collation = index != NULL ? index->rd_indcollation[i] :

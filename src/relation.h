@@ -52,12 +52,15 @@ typedef struct clRow
 	struct HeapTupleData *tuple; /* as it was read, or NULL */
 } clRow;
 
-/* A condition on one column: "column <strategy> value". */
+/*
+ * A condition on one column: "column <strategy> value", or "column IS NULL"
+ * if it names no procedure, which only an index can answer.
+ */
 typedef struct clKey
 {
 	int column;
 	StrategyNumber strategy;
-	RegProcedure procedure; /* the operator's function, e.g. F_TEXTEQ */
+	RegProcedure procedure; /* the operator's function, e.g. F_TEXTEQ, or 0 */
 	Datum value;
 } clKey;
 
