@@ -63,6 +63,9 @@ FROM (VALUES
   (18, $$credit_statement('')$$)
 ) AS v (n, call) ORDER BY n;
 
+-- A reason that is required says something.
+SELECT pg_temp.refusal($$SELECT credit_adjust('args', 1, 'k', '')$$);
+
 -- Identifiers of 257 bytes, which 129 letters of two bytes are as well; the format keeps them out of the output.
 SELECT replace(replace(pg_temp.refusal(format('SELECT ' || call, long)), long, '<' || octet_length(long) || ' bytes>'), E'\n', ' --')
 FROM (VALUES

@@ -153,6 +153,22 @@ SELECT pg_temp.refusal($$SELECT credit_commit('auth-abc123', 100)$$);
 ROLLBACK;
 SELECT replayed FROM credit_commit('auth-abc123', 100);
 
+-- Where no leaf takes the row, it cannot be settled, and stays as it was. A leaf may be partitioned in its turn.
+BEGIN;
+ALTER TABLE credit_ledger_settled DETACH PARTITION settled_now;
+ALTER TABLE credit_ledger_settled DETACH PARTITION credit_ledger_settled_default;
+SELECT status FROM credit_authorize('org', 10, 'nowhere');
+SELECT pg_temp.refusal($$SELECT credit_commit(pg_temp.hold('nowhere'))$$);
+SELECT status FROM credit_ledger WHERE authorization_id = pg_temp.hold('nowhere');
+CREATE TABLE by_hash PARTITION OF credit_ledger_settled FOR VALUES FROM (now() - interval '1 day') TO (now() + interval '1 day')
+  PARTITION BY HASH (org_id);
+CREATE TABLE by_hash_even PARTITION OF by_hash FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE by_hash_odd PARTITION OF by_hash FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+SELECT status FROM credit_commit(pg_temp.hold('nowhere'), 9);
+SELECT tableoid::regclass::text LIKE 'by_hash_%' AS in_leaf, status, amount FROM credit_ledger WHERE authorization_id = pg_temp.hold('nowhere');
+SELECT status, replayed FROM credit_commit(pg_temp.hold('nowhere'), 9);
+ROLLBACK;
+
 -- What credit_create_partition() refuses.
 SELECT pg_temp.refusal('SELECT credit_create_partition(' || arguments || ')')
 FROM (VALUES

@@ -178,6 +178,31 @@ SELECT campaign_id, status, amount FROM credit_ledger WHERE org_id = 'triggers' 
 SELECT * FROM credit_verify();
 ROLLBACK;
 
+-- A trigger that calls the ledger for the same account, once its row is written: an account that tops itself up. Before
+-- the row is written, the ledger is in the middle of its work and the call is refused.
+BEGIN;
+CREATE FUNCTION top_up() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM credit_grant(NEW.org_id, 500, 'top-up-' || NEW.last_entry_no);
+  RETURN NEW;
+END
+$$;
+CREATE TRIGGER top_up AFTER UPDATE ON credit_account FOR EACH ROW WHEN (NEW.balance < 100) EXECUTE FUNCTION top_up();
+SELECT c.available FROM credit_authorize('triggers', 950, 'a') AS a, credit_commit(a.authorization_id) AS c;
+SELECT * FROM credit_balance('triggers');
+SELECT entry_no, kind, amount, balance_after FROM credit_statement('triggers');
+DROP TRIGGER top_up ON credit_account;
+CREATE FUNCTION hold_one() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM credit_authorize('triggers', 1, 'in between');
+  RETURN NEW;
+END
+$$;
+CREATE TRIGGER hold_one BEFORE INSERT ON credit_entry FOR EACH ROW EXECUTE FUNCTION hold_one();
+SELECT pg_temp.refusal($$SELECT credit_adjust('triggers', -100, 'correction-1', 'r')$$);
+SELECT * FROM credit_verify();
+ROLLBACK;
+
 -- A deferred constraint trigger waits for the end of the transaction, or to be asked.
 BEGIN;
 CREATE FUNCTION keep_something() RETURNS trigger LANGUAGE plpgsql AS $$
