@@ -82,6 +82,7 @@ def many(name, organisations):
             result = pgbench(side.database, side.script, 1, side.search_path, seconds=bench.seconds, orgs=organisations)
             for metric, milliseconds in zip(("authorize rows/s", "commit rows/s"), result.statements_ms, strict=True):
                 bench.emit(name, side.name, metric, number, BATCH * 1000 / milliseconds)
+            bench.emit(name, side.name, "CPU us/pair of rows", number, result.cpu_us / BATCH)
     return case
 
 
