@@ -46,7 +46,8 @@ SELECT results_eq(
            has_function_privilege('credit_test_operator', oid, 'EXECUTE')
     FROM function
     WHERE name IN ('credit_grant', 'credit_adjust', 'credit_authorize', 'credit_commit', 'credit_revert', 'credit_extend', 'credit_refund',
-                   'credit_authorize_many', 'credit_commit_many', 'credit_revert_many', 'credit_account_configure', 'credit_balance', 'credit_balance_at', 'credit_statement', 'credit_verify', 'credit_sweep')
+                   'credit_authorize_many', 'credit_commit_many', 'credit_revert_many', 'credit_account_configure',
+                   'credit_balance', 'credit_balance_at', 'credit_statement', 'credit_verify', 'credit_sweep')
     ORDER BY name$$,
   $$VALUES ('credit_account_configure', false, false, true),
            ('credit_adjust', false, false, true),
@@ -89,9 +90,10 @@ SELECT is_empty(format($$SELECT name FROM relation WHERE relkind IN ('r', 'p')
 FROM string_to_table('reader app operator', ' ') AS level;
 
 -- The gate is EXECUTE: an application without any right to a table makes holds and settles them.
-SELECT credit_grant('privileges', 1000, 'opening') IS NULL AS prepared \gset
+SELECT FROM credit_grant('privileges', 1000, 'opening') \g /dev/null
 SET LOCAL ROLE credit_test_app;
-SELECT lives_ok($$SELECT credit_commit((credit_authorize('privileges', 100, 'campaign')).authorization_id, 60)$$, 'an application authorizes and commits');
+SELECT lives_ok($$SELECT credit_commit((credit_authorize('privileges', 100, 'campaign')).authorization_id, 60)$$,
+                'an application authorizes and commits');
 SELECT throws_ok($$SELECT credit_grant('privileges', 1, 'k')$$, '42501', NULL, 'an application grants nothing');
 SELECT throws_ok($$SELECT * FROM credit_ledger$$, '42501', NULL, 'an application reads no table');
 RESET ROLE;

@@ -18,7 +18,8 @@ FROM (VALUES
   (3, $$UPDATE credit_entry SET created_at = '2001-01-15' WHERE org_id = 'append-only'$$),
   (4, $$DELETE FROM credit_entry WHERE org_id = 'append-only'$$),
   (5, $$DELETE FROM credit_entry_default WHERE org_id = 'append-only' AND entry_no = 2$$),
-  (6, $$INSERT INTO credit_entry_default SELECT * FROM credit_entry_default WHERE org_id = 'append-only' ON CONFLICT (org_id, entry_no) DO UPDATE SET amount = 1$$),
+  (6, $$INSERT INTO credit_entry_default SELECT * FROM credit_entry_default WHERE org_id = 'append-only'
+        ON CONFLICT (org_id, entry_no) DO UPDATE SET amount = 1$$),
   (7, $$TRUNCATE credit_entry$$),
   (8, $$TRUNCATE credit_entry_default$$),
   (9, $$TRUNCATE credit_entry_20010101$$),

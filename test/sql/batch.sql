@@ -45,64 +45,74 @@ FROM credit_ledger WHERE org_id = 'batch-a' ORDER BY campaign_id, idempotency_ke
 -- A large batch against as many single calls: of two organisations each, some of them twice, near by or far
 -- apart.
 CREATE TEMP TABLE item AS
-SELECT n, n % 2 AS org, 1 + n % 7 AS amount, 'campaign-' || CASE WHEN n % 10 = 0 THEN n - 8 WHEN n % 1001 = 0 THEN n - 1000 ELSE n END AS campaign
+SELECT n, n % 2 AS org, 1 + n % 7 AS amount,
+       'campaign-' || CASE WHEN n % 10 = 0 THEN n - 8 WHEN n % 1001 = 0 THEN n - 1000 ELSE n END AS campaign
 FROM generate_series(1, 2500) AS n;
-UPDATE item SET (org, amount) = (twin.org, twin.amount) FROM item AS twin WHERE twin.campaign = item.campaign AND twin.n < item.n;
+UPDATE item SET (org, amount) = (twin.org, twin.amount)
+FROM item AS twin WHERE twin.campaign = item.campaign AND twin.n < item.n;
 SELECT (credit_account_configure(org, overage_limit => 2)).org_id, (credit_grant(org, 10000, 'opening')).available
 FROM (VALUES ('batch-one-0'), ('batch-one-1'), ('batch-many-0'), ('batch-many-1')) AS v (org);
 CREATE TEMP TABLE one AS
 SELECT i.n, a.* FROM (SELECT * FROM item ORDER BY n) AS i, credit_authorize('batch-one-' || i.org, i.amount, i.campaign) AS a;
 CREATE TEMP TABLE many AS
-SELECT * FROM credit_authorize_many(ARRAY(SELECT 'batch-many-' || org FROM item ORDER BY n), ARRAY(SELECT amount FROM item ORDER BY n),
+SELECT * FROM credit_authorize_many(ARRAY(SELECT 'batch-many-' || org FROM item ORDER BY n),
+                                    ARRAY(SELECT amount FROM item ORDER BY n),
                                     ARRAY(SELECT campaign FROM item ORDER BY n));
 CREATE FUNCTION pg_temp.differences() RETURNS SETOF integer LANGUAGE sql AS $$
   SELECT one.n FROM one FULL JOIN many ON one.n = many.ord
-  WHERE (replace(one.org_id, 'one', 'many'), one.campaign_id, one.status, one.amount, one.authorized_amount, one.settled_by, one.reason, one.available, one.replayed)
+  WHERE (replace(one.org_id, 'one', 'many'), one.campaign_id, one.status, one.amount, one.authorized_amount,
+         one.settled_by, one.reason, one.available, one.replayed)
         IS DISTINCT FROM
-        (many.org_id, many.campaign_id, many.status, many.amount, many.authorized_amount, many.settled_by, many.reason, many.available, many.replayed)
+        (many.org_id, many.campaign_id, many.status, many.amount, many.authorized_amount,
+         many.settled_by, many.reason, many.available, many.replayed)
 $$;
 CREATE FUNCTION pg_temp.books(org text) RETURNS text LANGUAGE sql AS $$
   SELECT md5(concat((SELECT (balance, held, last_entry_no) FROM credit_account WHERE org_id = org),
-                    (SELECT string_agg((campaign_id, idempotency_key, status, amount, authorized_amount, settled_by, reason)::text, ' ' ORDER BY campaign_id COLLATE "C")
+                    (SELECT string_agg((campaign_id, idempotency_key, status, amount, authorized_amount, settled_by, reason)::text,
+                                       ' ' ORDER BY campaign_id)
                      FROM credit_ledger WHERE org_id = org),
-                    (SELECT string_agg((kind, e.amount, campaign_id)::text, ' ' ORDER BY campaign_id COLLATE "C", entry_no)
+                    (SELECT string_agg((kind, e.amount, campaign_id)::text, ' ' ORDER BY campaign_id, entry_no)
                      FROM credit_entry AS e LEFT JOIN credit_ledger AS l USING (authorization_id) WHERE e.org_id = org),
-                    (SELECT string_agg((operation, idempotency_key, amount, campaign_id)::text, ' ' ORDER BY operation, idempotency_key)
+                    (SELECT string_agg((operation, idempotency_key, amount, campaign_id)::text,
+                                       ' ' ORDER BY operation, idempotency_key)
                      FROM credit_idempotency WHERE org_id = org)))
 $$;
 CREATE TEMP VIEW comparison AS
 SELECT (SELECT count(*) FROM one WHERE NOT replayed) AS done, (SELECT count(*) FROM one WHERE replayed) AS replayed,
        (SELECT count(*) FROM pg_temp.differences()) AS differences,
-       pg_temp.books('batch-one-0') = pg_temp.books('batch-many-0') AND pg_temp.books('batch-one-1') = pg_temp.books('batch-many-1') AS same_books;
+       pg_temp.books('batch-one-0') = pg_temp.books('batch-many-0')
+       AND pg_temp.books('batch-one-1') = pg_temp.books('batch-many-1') AS same_books;
 SELECT * FROM comparison;
 
 -- One in three is settled by timeout first, so that commits and reverts true up; the items come in another order.
-UPDATE credit_ledger SET expires_at = '2000-01-01', timeout_action = CASE length(campaign_id) WHEN 12 THEN 'commit' ELSE 'revert' END::credit_timeout_action
+UPDATE credit_ledger
+SET expires_at = '2000-01-01',
+    timeout_action = CASE length(campaign_id) WHEN 12 THEN 'commit' ELSE 'revert' END::credit_timeout_action
 WHERE (org_id LIKE 'batch-one-%' OR org_id LIKE 'batch-many-%') AND campaign_id ~ '[134]$';
 SELECT credit_sweep('2000-01-02', 10000);
 CREATE TEMP TABLE settlement AS
 SELECT row_number() OVER (ORDER BY md5(campaign), n) AS n, org, campaign,
        CASE length(campaign) % 3 WHEN 0 THEN NULL WHEN 1 THEN amount + 1 ELSE amount / 2 END AS used
 FROM item WHERE campaign !~ '[36]$';
+CREATE FUNCTION pg_temp.settlements(prefix text) RETURNS TABLE (n bigint, authorization_id text, used integer) LANGUAGE sql AS $$
+  SELECT s.n, l.authorization_id, s.used
+  FROM settlement AS s JOIN credit_ledger AS l ON l.org_id = prefix || s.org AND l.campaign_id = s.campaign
+  ORDER BY s.n
+$$;
 TRUNCATE one, many;
 INSERT INTO one
-SELECT s.n, c.* FROM (SELECT * FROM settlement JOIN credit_ledger AS l ON l.org_id = 'batch-one-' || org AND l.campaign_id = campaign ORDER BY n) AS s,
-     credit_commit(s.authorization_id, s.used) AS c;
+SELECT s.n, c.* FROM pg_temp.settlements('batch-one-') AS s, credit_commit(s.authorization_id, s.used) AS c;
 INSERT INTO many
-SELECT * FROM credit_commit_many(
-  ARRAY(SELECT authorization_id FROM settlement JOIN credit_ledger AS l ON l.org_id = 'batch-many-' || org AND l.campaign_id = campaign ORDER BY n),
-  ARRAY(SELECT used FROM settlement ORDER BY n));
+SELECT * FROM credit_commit_many(ARRAY(SELECT authorization_id FROM pg_temp.settlements('batch-many-')),
+                                 ARRAY(SELECT used FROM settlement ORDER BY n));
 SELECT * FROM comparison;
 DELETE FROM settlement;
 INSERT INTO settlement SELECT row_number() OVER (ORDER BY md5(campaign), n), org, campaign FROM item WHERE campaign ~ '[36]$';
 TRUNCATE one, many;
 INSERT INTO one
-SELECT s.n, c.* FROM (SELECT * FROM settlement JOIN credit_ledger AS l ON l.org_id = 'batch-one-' || org AND l.campaign_id = campaign ORDER BY n) AS s,
-     credit_revert(s.authorization_id, 'never sent') AS c;
+SELECT s.n, c.* FROM pg_temp.settlements('batch-one-') AS s, credit_revert(s.authorization_id, 'never sent') AS c;
 INSERT INTO many
-SELECT * FROM credit_revert_many(
-  ARRAY(SELECT authorization_id FROM settlement JOIN credit_ledger AS l ON l.org_id = 'batch-many-' || org AND l.campaign_id = campaign ORDER BY n),
-  'never sent');
+SELECT * FROM credit_revert_many(ARRAY(SELECT authorization_id FROM pg_temp.settlements('batch-many-')), 'never sent');
 SELECT * FROM comparison;
 SELECT count(*) FROM credit_ledger_open WHERE org_id LIKE 'batch-%-_';
 
@@ -125,7 +135,8 @@ FROM (VALUES
 ) AS v (n, call) ORDER BY n;
 
 -- What is wrong with an item is told of it, and none of them is done.
-SELECT pg_temp.named(pg_temp.refusal('SELECT ' || replace(call, '<c-2>', (SELECT authorization_id FROM credit_ledger WHERE org_id = 'batch-b' AND campaign_id = 'c-2'))), 'batch-b')
+SELECT array_agg(authorization_id ORDER BY campaign_id) AS ids FROM credit_ledger WHERE org_id = 'batch-b' \gset
+SELECT pg_temp.named(pg_temp.refusal('SELECT ' || replace(call, '<c-2>', (:'ids'::text[])[2])), 'batch-b')
 FROM (VALUES
   (1, $$credit_authorize_many('{batch-a,NULL}', '{1,1}', '{new,new}')$$),
   (2, $$credit_authorize_many('{batch-a,batch-a}', '{1,NULL}', '{new,newer}')$$),
@@ -163,7 +174,8 @@ BEGIN;
 CREATE TABLE seen (n integer GENERATED ALWAYS AS IDENTITY, what text);
 CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO seen (what) VALUES (format('%s %s on %s: %s', TG_WHEN, TG_OP, TG_TABLE_NAME, coalesce(to_jsonb(NEW), to_jsonb(OLD)) -> 'amount'));
+  INSERT INTO seen (what)
+  VALUES (format('%s %s on %s: %s', TG_WHEN, TG_OP, TG_TABLE_NAME, coalesce(to_jsonb(NEW), to_jsonb(OLD)) -> 'amount'));
   RETURN coalesce(NEW, OLD);
 END
 $$;

@@ -14,7 +14,8 @@ FROM string_to_table('committed reverted timed-out open', ' ') AS campaign;
 CREATE FUNCTION pg_temp.hold(name text) RETURNS text LANGUAGE sql AS $$
   SELECT authorization_id FROM credit_ledger WHERE org_id = 'large' AND campaign_id = name
 $$;
-SELECT (credit_commit(pg_temp.hold('committed'), 9)).status, length((credit_revert(pg_temp.hold('reverted'), :'value')).reason) AS reason;
+SELECT (credit_commit(pg_temp.hold('committed'), 9)).status,
+       length((credit_revert(pg_temp.hold('reverted'), :'value')).reason) AS reason;
 SELECT balance_after FROM credit_refund(pg_temp.hold('committed'), 'refund', 5, :'value');
 UPDATE credit_ledger SET expires_at = '2000-01-01' WHERE authorization_id = pg_temp.hold('timed-out');
 SELECT credit_sweep('2000-01-02');

@@ -14,8 +14,11 @@ BEGIN
   RETURN QUERY EXECUTE pg_catalog.format($query$
     SELECT a.campaign_id, c.status::pg_catalog.text, c.amount, c.available
     FROM pg_catalog.generate_series(1, 3) AS n,
-         %1$scredit_authorize('org', 100, pg_catalog.concat('campaign-', n)) AS a, %1$scredit_commit(a.authorization_id, 10 OPERATOR(pg_catalog.*) n) AS c$query$, prefix);
-  EXECUTE pg_catalog.format($query$SELECT %1$scredit_refund(authorization_id, 'refund-1', 5) FROM %1$scredit_ledger WHERE idempotency_key OPERATOR(pg_catalog.=) 'campaign-1'$query$, prefix);
+         %1$scredit_authorize('org', 100, pg_catalog.concat('campaign-', n)) AS a,
+         %1$scredit_commit(a.authorization_id, 10 OPERATOR(pg_catalog.*) n) AS c$query$, prefix);
+  EXECUTE pg_catalog.format($query$
+    SELECT %1$scredit_refund(authorization_id, 'refund-1', 5)
+    FROM %1$scredit_ledger WHERE idempotency_key OPERATOR(pg_catalog.=) 'campaign-1'$query$, prefix);
   RETURN QUERY EXECUTE pg_catalog.format($query$
     SELECT 'balance', NULL, balance, available FROM %1$scredit_balance('org')
     UNION ALL SELECT 'balance_at', NULL, %1$scredit_balance_at('org', 'infinity'), NULL

@@ -44,7 +44,8 @@ BEGIN
   FOR name, definition IN SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = template AND contype = 'c' LOOP
     EXECUTE format('ALTER TABLE %I ADD CONSTRAINT %I %s', leaf, name, definition);
   END LOOP;
-  EXECUTE format('ALTER TABLE %s ATTACH PARTITION %I FOR VALUES FROM (now() - interval ''1 day'') TO (now() + interval ''1 day'')', parent, leaf);
+  EXECUTE format('ALTER TABLE %s ATTACH PARTITION %I '
+                 'FOR VALUES FROM (now() - interval ''1 day'') TO (now() + interval ''1 day'')', parent, leaf);
 END
 $$;
 SELECT pg_temp.attach('settled_now', 'credit_ledger_settled', 'credit_ledger_settled_default');
@@ -118,7 +119,9 @@ CREATE TABLE settled_march PARTITION OF credit_ledger_settled (PRIMARY KEY (auth
 CREATE TABLE settled_march_later PARTITION OF credit_ledger_settled (PRIMARY KEY (authorization_id))
   FOR VALUES FROM ('2001-03-01 00:00:00.0005') TO ('2001-04-01');
 INSERT INTO credit_ledger
-SELECT 'auth-' || string_agg(substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', (ms >> (45 - 5 * n))::bit(5)::integer + 1, 1), '' ORDER BY n) || '0000000000000000',
+SELECT concat('auth-',
+              string_agg(substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', (ms >> (45 - 5 * n))::bit(5)::integer + 1, 1), '' ORDER BY n),
+              '0000000000000000'),
        'imported', NULL, 'march', 'reverted', 1, 1, 0, 'commit', created_at, created_at, created_at, 'caller'
 FROM (SELECT created_at, floor(extract(epoch FROM created_at) * 1000)::bigint AS ms
       FROM (VALUES ('2001-03-01 00:00:00.0007'::timestamptz)) AS v (created_at)) AS t, generate_series(0, 9) AS n

@@ -58,8 +58,8 @@ FROM (VALUES
 
 -- More than is left is refused and burns no key.
 SELECT (credit_commit(pg_temp.hold('live'), 50)).status;
-SELECT pg_temp.named(pg_temp.refusal(format($$SELECT credit_refund(%L, 'new key', 51)$$, pg_temp.hold('live'))), 'refund');
-SELECT pg_temp.named(pg_temp.refusal(format($$SELECT credit_refund(%L, 'new key', 9223372036854775807)$$, pg_temp.hold('live'))), 'refund');
+SELECT pg_temp.named(pg_temp.refusal(format($$SELECT credit_refund(%L, 'new key', %s)$$, pg_temp.hold('live'), amount)), 'refund')
+FROM (VALUES (51), (9223372036854775807)) AS v (amount) ORDER BY amount;
 SELECT amount, replayed FROM credit_refund(pg_temp.hold('live'), 'new key', 50);
 
 -- What the timeout committed, a refund confirms: from then on it is the caller's commit, which cannot be reverted.
@@ -75,6 +75,7 @@ SELECT pg_temp.named(pg_temp.refusal(format('SELECT credit_commit(%L, 60)', pg_t
 -- The key is the organisation's: another one may use it for its own.
 SELECT balance_after FROM credit_grant('refund-b', 10, 'opening');
 SELECT r.amount, r.replayed
-FROM credit_authorize('refund-b', 10, 'c') AS a, credit_commit(a.authorization_id) AS c, credit_refund(c.authorization_id, 'refund-1') AS r;
+FROM credit_authorize('refund-b', 10, 'c') AS a, credit_commit(a.authorization_id) AS c,
+     credit_refund(c.authorization_id, 'refund-1') AS r;
 
 SELECT * FROM credit_verify();

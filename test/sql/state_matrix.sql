@@ -57,7 +57,9 @@ END
 $$;
 
 -- In a call $1 is the authorization's id, $2 the organisation. What settles is also called on an overdrawn account.
-CREATE TEMP TABLE verb (position integer GENERATED ALWAYS AS IDENTITY, verb text, call text, overdrawn boolean DEFAULT false);
+CREATE TEMP TABLE verb (
+  position integer GENERATED ALWAYS AS IDENTITY, verb text, call text, overdrawn boolean DEFAULT false
+);
 INSERT INTO verb (verb, call) VALUES
   ('commit', 'credit_commit($1)'),
   ('commit 0', 'credit_commit($1, 0)'),
@@ -77,80 +79,75 @@ INSERT INTO verb (verb, call) VALUES
   ('authorize 90', 'credit_authorize($2, 90, ''campaign'')'),
   ('authorize for another', 'credit_authorize($2, 100, ''another'', ''campaign'')');
 
--- An outcome is done, replayed, nothing (of a sweep) or a SQLSTATE; only what is done leaves a row, posts an entry (kind
--- and amount, by which the balance moves) or moves held. Verbs in braces share the line, with their overdrawn form.
+-- What a verb does in a state: the row it leaves, the entry it posts, by which the balance moves, and by how much held
+-- moves. Verbs in braces share the line, with their overdrawn form.
 CREATE TEMP TABLE expectation (class text, verb text, outcome text, line text, kind text, amount bigint, held bigint);
 INSERT INTO expectation
-SELECT class, unnest(verbs::text[]), outcome, line, kind, coalesce(amount, 0), coalesce(held, 0)
+SELECT class, unnest(verbs::text[]), 'done', line, kind, amount, held
 FROM (VALUES
-  ('none', '{commit,commit 0,commit 60,commit 100,commit 110,commit 121,revert,extend,refund,refund 30,refund 200}', 'LC003', NULL, NULL, NULL, NULL),
-  ('none', '{sweep}', 'nothing', NULL, NULL, NULL, NULL),
-  ('none', '{authorize,authorize for another}', 'done', 'authorized 100', NULL, NULL, 100),
-  ('none', '{authorize 90}', 'done', 'authorized 90', NULL, NULL, 90),
+  ('none', '{authorize,authorize for another}', 'authorized 100', NULL, 0, 100),
+  ('none', '{authorize 90}', 'authorized 90', NULL, 0, 90),
+  ('authorized', '{commit,commit 100}', 'committed 100 by caller', 'commit', -100, -100),
+  ('authorized', '{commit 60}', 'committed 60 by caller', 'commit', -60, -100),
+  ('authorized', '{commit 0}', 'committed 0 by caller', NULL, 0, -100),
+  ('authorized', '{commit 110}', 'committed 110 by caller', 'commit', -110, -100),
+  ('authorized', '{revert}', 'reverted 100 by caller', NULL, 0, -100),
+  ('authorized', '{extend}', 'authorized 100', NULL, 0, 0),
+  ('expired to commit', '{sweep}', 'committed 100 by timeout', 'commit', -100, -100),
+  ('expired to revert', '{sweep}', 'reverted 100 by timeout', NULL, 0, -100),
+  ('committed 100', '{refund}', 'committed 100 refunded 100 by caller', 'refund', 100, 0),
+  ('committed 100', '{refund 30}', 'committed 100 refunded 30 by caller', 'refund', 30, 0),
+  ('committed 60', '{refund}', 'committed 60 refunded 60 by caller', 'refund', 60, 0),
+  ('committed 60', '{refund 30}', 'committed 60 refunded 30 by caller', 'refund', 30, 0),
+  ('committed 110', '{refund}', 'committed 110 refunded 110 by caller', 'refund', 110, 0),
+  ('committed 110', '{refund 30}', 'committed 110 refunded 30 by caller', 'refund', 30, 0),
+  ('refunded 30 of 100', '{refund}', 'committed 100 refunded 100 by caller', 'refund', 70, 0),
+  ('refunded 30 of 100', '{refund 30}', 'committed 100 refunded 60 by caller', 'refund', 30, 0),
+  ('committed by timeout', '{commit,commit 100}', 'committed 100 by caller', NULL, 0, 0),
+  ('committed by timeout', '{commit 60}', 'committed 60 by caller', 'true_up', 40, 0),
+  ('committed by timeout', '{commit 0}', 'committed 0 by caller', 'true_up', 100, 0),
+  ('committed by timeout', '{commit 110}', 'committed 110 by caller', 'true_up', -10, 0),
+  ('committed by timeout', '{revert}', 'reverted 100 by caller', 'true_up', 100, 0),
+  ('reverted by timeout', '{commit,commit 100}', 'committed 100 by caller', 'true_up', -100, 0),
+  ('reverted by timeout', '{commit 60}', 'committed 60 by caller', 'true_up', -60, 0),
+  ('reverted by timeout', '{commit 0}', 'committed 0 by caller', NULL, 0, 0),
+  ('reverted by timeout', '{commit 110}', 'committed 110 by caller', 'true_up', -110, 0),
+  ('reverted by timeout', '{revert}', 'reverted 100 by caller', NULL, 0, 0)
+) AS v (class, verbs, line, kind, amount, held);
 
-  ('authorized', '{commit,commit 100}', 'done', 'committed 100 by caller', 'commit', -100, -100),
-  ('authorized', '{commit 60}', 'done', 'committed 60 by caller', 'commit', -60, -100),
-  ('authorized', '{commit 0}', 'done', 'committed 0 by caller', NULL, NULL, -100),
-  ('authorized', '{commit 110}', 'done', 'committed 110 by caller', 'commit', -110, -100),
-  ('authorized', '{"commit 110, overdrawn"}', 'LC001', NULL, NULL, NULL, NULL),
-  ('authorized', '{commit 121}', 'LC005', NULL, NULL, NULL, NULL),
-  ('authorized', '{revert}', 'done', 'reverted 100 by caller', NULL, NULL, -100),
-  ('authorized', '{extend}', 'done', 'authorized 100', NULL, NULL, NULL),
-  ('authorized', '{refund,refund 30,refund 200}', 'LC006', NULL, NULL, NULL, NULL),
-  ('authorized', '{sweep}', 'nothing', NULL, NULL, NULL, NULL),
-  ('expired to commit', '{sweep}', 'done', 'committed 100 by timeout', 'commit', -100, -100),
-  ('expired to revert', '{sweep}', 'done', 'reverted 100 by timeout', NULL, NULL, -100),
-
-  ('committed 100', '{commit,commit 100}', 'replayed', NULL, NULL, NULL, NULL),
-  ('committed 100', '{commit 0,commit 60,commit 110}', 'LC004', NULL, NULL, NULL, NULL),
-  ('committed 100', '{commit 121}', 'LC005', NULL, NULL, NULL, NULL),
-  ('committed 100', '{revert,extend}', 'LC006', NULL, NULL, NULL, NULL),
-  ('committed 100', '{refund}', 'done', 'committed 100 refunded 100 by caller', 'refund', 100, NULL),
-  ('committed 100', '{refund 30}', 'done', 'committed 100 refunded 30 by caller', 'refund', 30, NULL),
-  ('committed 100', '{refund 200}', 'LC008', NULL, NULL, NULL, NULL),
-  ('committed 100', '{sweep}', 'nothing', NULL, NULL, NULL, NULL),
-
-  ('committed 60', '{commit,commit 60}', 'replayed', NULL, NULL, NULL, NULL),
-  ('committed 60', '{commit 0,commit 100,commit 110}', 'LC004', NULL, NULL, NULL, NULL),
-  ('committed 60', '{refund}', 'done', 'committed 60 refunded 60 by caller', 'refund', 60, NULL),
-  ('committed 60', '{refund 30}', 'done', 'committed 60 refunded 30 by caller', 'refund', 30, NULL),
-
-  ('committed 0', '{commit,commit 0}', 'replayed', NULL, NULL, NULL, NULL),
-  ('committed 0', '{commit 60,commit 100,commit 110}', 'LC004', NULL, NULL, NULL, NULL),
-  ('committed 0', '{refund,refund 30,refund 200}', 'LC008', NULL, NULL, NULL, NULL),
-
-  ('committed 110', '{commit,commit 110}', 'replayed', NULL, NULL, NULL, NULL),
-  ('committed 110', '{commit 0,commit 60,commit 100}', 'LC004', NULL, NULL, NULL, NULL),
-  ('committed 110', '{refund}', 'done', 'committed 110 refunded 110 by caller', 'refund', 110, NULL),
-  ('committed 110', '{refund 30}', 'done', 'committed 110 refunded 30 by caller', 'refund', 30, NULL),
-
-  ('refunded 30 of 100', '{refund}', 'done', 'committed 100 refunded 100 by caller', 'refund', 70, NULL),
-  ('refunded 30 of 100', '{refund 30}', 'done', 'committed 100 refunded 60 by caller', 'refund', 30, NULL),
-  ('refunded 100 of 100', '{refund,refund 30,refund 200}', 'LC008', NULL, NULL, NULL, NULL),
-
-  ('reverted', '{commit,commit 0,commit 60,commit 100,commit 110,extend,refund,refund 30,refund 200}', 'LC006', NULL, NULL, NULL, NULL),
-  ('reverted', '{commit 121}', 'LC005', NULL, NULL, NULL, NULL),
-  ('reverted', '{revert}', 'replayed', NULL, NULL, NULL, NULL),
-  ('reverted', '{sweep}', 'nothing', NULL, NULL, NULL, NULL),
-
-  ('committed by timeout', '{commit,commit 100}', 'done', 'committed 100 by caller', NULL, NULL, NULL),
-  ('committed by timeout', '{commit 60}', 'done', 'committed 60 by caller', 'true_up', 40, NULL),
-  ('committed by timeout', '{commit 0}', 'done', 'committed 0 by caller', 'true_up', 100, NULL),
-  ('committed by timeout', '{commit 110}', 'done', 'committed 110 by caller', 'true_up', -10, NULL),
-  ('committed by timeout', '{"commit 110, overdrawn"}', 'LC001', NULL, NULL, NULL, NULL),
-  ('committed by timeout', '{revert}', 'done', 'reverted 100 by caller', 'true_up', 100, NULL),
-
-  ('committed by timeout, final', '{commit,commit 0,commit 60,commit 100,commit 110,revert}', 'LC006', NULL, NULL, NULL, NULL),
-
-  ('reverted by timeout', '{commit,commit 100}', 'done', 'committed 100 by caller', 'true_up', -100, NULL),
-  ('reverted by timeout', '{commit 60}', 'done', 'committed 60 by caller', 'true_up', -60, NULL),
-  ('reverted by timeout', '{commit 0}', 'done', 'committed 0 by caller', NULL, NULL, NULL),
-  ('reverted by timeout', '{commit 110}', 'done', 'committed 110 by caller', 'true_up', -110, NULL),
-  ('reverted by timeout', '{"commit, overdrawn","commit 60, overdrawn","commit 100, overdrawn","commit 110, overdrawn"}', 'LC001', NULL, NULL, NULL, NULL),
-  ('reverted by timeout', '{revert}', 'done', 'reverted 100 by caller', NULL, NULL, NULL),
-
-  ('reverted by timeout, final', '{revert}', 'LC006', NULL, NULL, NULL, NULL)
-) AS v (class, verbs, outcome, line, kind, amount, held);
+-- Where it does nothing: replayed, nothing (of a sweep), or the SQLSTATE.
+INSERT INTO expectation
+SELECT class, unnest(verbs::text[]), outcome, NULL, NULL, 0, 0
+FROM (VALUES
+  ('none', '{commit,commit 0,commit 60,commit 100,commit 110,commit 121,revert,extend,refund,refund 30,refund 200}', 'LC003'),
+  ('none', '{sweep}', 'nothing'),
+  ('authorized', '{"commit 110, overdrawn"}', 'LC001'),
+  ('authorized', '{commit 121}', 'LC005'),
+  ('authorized', '{refund,refund 30,refund 200}', 'LC006'),
+  ('authorized', '{sweep}', 'nothing'),
+  ('committed 100', '{commit,commit 100}', 'replayed'),
+  ('committed 100', '{commit 0,commit 60,commit 110}', 'LC004'),
+  ('committed 100', '{commit 121}', 'LC005'),
+  ('committed 100', '{revert,extend}', 'LC006'),
+  ('committed 100', '{refund 200}', 'LC008'),
+  ('committed 100', '{sweep}', 'nothing'),
+  ('committed 60', '{commit,commit 60}', 'replayed'),
+  ('committed 60', '{commit 0,commit 100,commit 110}', 'LC004'),
+  ('committed 0', '{commit,commit 0}', 'replayed'),
+  ('committed 0', '{commit 60,commit 100,commit 110}', 'LC004'),
+  ('committed 0', '{refund,refund 30,refund 200}', 'LC008'),
+  ('committed 110', '{commit,commit 110}', 'replayed'),
+  ('committed 110', '{commit 0,commit 60,commit 100}', 'LC004'),
+  ('refunded 100 of 100', '{refund,refund 30,refund 200}', 'LC008'),
+  ('reverted', '{commit,commit 0,commit 60,commit 100,commit 110,extend,refund,refund 30,refund 200}', 'LC006'),
+  ('reverted', '{commit 121}', 'LC005'),
+  ('reverted', '{revert}', 'replayed'),
+  ('reverted', '{sweep}', 'nothing'),
+  ('committed by timeout', '{"commit 110, overdrawn"}', 'LC001'),
+  ('committed by timeout, final', '{commit,commit 0,commit 60,commit 100,commit 110,revert}', 'LC006'),
+  ('reverted by timeout', '{"commit, overdrawn","commit 60, overdrawn","commit 100, overdrawn","commit 110, overdrawn"}', 'LC001'),
+  ('reverted by timeout, final', '{revert}', 'LC006')
+) AS v (class, verbs, outcome);
 
 -- What a class does not say itself, it does as the class before it in this list says.
 INSERT INTO expectation
@@ -173,7 +170,8 @@ WHERE NOT EXISTS (SELECT FROM expectation AS own WHERE own.class = i.class AND o
 -- An authorization that is there replays, or conflicts.
 INSERT INTO expectation
 SELECT DISTINCT class, v.verb, v.outcome, NULL, NULL, 0, 0
-FROM expectation, (VALUES ('authorize', 'replayed'), ('authorize 90', 'LC004'), ('authorize for another', 'LC004')) AS v (verb, outcome)
+FROM expectation,
+     (VALUES ('authorize', 'replayed'), ('authorize 90', 'LC004'), ('authorize for another', 'LC004')) AS v (verb, outcome)
 WHERE class <> 'none';
 
 -- An overdrawn account makes no difference, unless it was said above.
@@ -198,7 +196,8 @@ LANGUAGE sql AS $$
          concat(to_jsonb(a),
                 (SELECT jsonb_agg(to_jsonb(l)) FROM credit_ledger AS l WHERE l.org_id = org),
                 (SELECT jsonb_agg(to_jsonb(e) ORDER BY e.entry_no) FROM credit_entry AS e WHERE e.org_id = org),
-                (SELECT jsonb_agg(to_jsonb(i) ORDER BY i.operation, i.idempotency_key) FROM credit_idempotency AS i WHERE i.org_id = org))
+                (SELECT jsonb_agg(to_jsonb(i) ORDER BY i.operation, i.idempotency_key)
+                 FROM credit_idempotency AS i WHERE i.org_id = org))
   FROM credit_account AS a WHERE a.org_id = org
 $$;
 
@@ -237,7 +236,7 @@ BEGIN
       THEN 'left a trace' END,
     CASE WHEN expected.outcome = 'done' AND after.line IS DISTINCT FROM expected.line
       THEN format('row %s for %s', after.line, expected.line) END,
-    CASE WHEN after.entries <> before.entries || CASE WHEN expected.kind IS NULL THEN '{}' ELSE ARRAY[expected.kind || ' ' || expected.amount] END
+    CASE WHEN after.entries <> array_remove(before.entries || (expected.kind || ' ' || expected.amount), NULL)
       THEN format('entries %s after %s', after.entries, before.entries) END,
     CASE WHEN after.balance - before.balance <> expected.amount
       THEN format('balance moved by %s', after.balance - before.balance) END,
@@ -245,8 +244,9 @@ BEGIN
       THEN format('held moved by %s', after.held - before.held) END,
     CASE WHEN outcome = 'done' AND verb.call ~ 'commit|revert|sweep' AND after.settled_at < started
       THEN 'settled_at is older than the call' END,
-    CASE WHEN answer ? 'status' AND after.line <> format('%s %s%s%s', answer ->> 'status', answer ->> 'amount',
-                                                         ' refunded ' || nullif(answer ->> 'refunded_amount', '0'), ' by ' || (answer ->> 'settled_by'))
+    CASE WHEN answer ? 'status'
+          AND after.line <> format('%s %s%s%s', answer ->> 'status', answer ->> 'amount',
+                                   ' refunded ' || nullif(answer ->> 'refunded_amount', '0'), ' by ' || (answer ->> 'settled_by'))
       THEN format('answered %s', answer) END,
     CASE WHEN (answer ->> 'available')::bigint <> after.available
       THEN format('answered available %s', answer ->> 'available') END,

@@ -10,10 +10,11 @@ SELECT balance_after FROM credit_grant('transactions', 1000, 'opening');
 
 -- All that stands in the ledger's tables for this file's organisations, as one value.
 CREATE FUNCTION pg_temp.everything() RETURNS text LANGUAGE sql AS $$
-  SELECT md5(concat((SELECT jsonb_agg(to_jsonb(a) ORDER BY a.org_id) FROM credit_account AS a WHERE a.org_id LIKE 'transactions%'),
-                    (SELECT jsonb_agg(to_jsonb(l) ORDER BY l.authorization_id) FROM credit_ledger AS l WHERE l.org_id LIKE 'transactions%'),
-                    (SELECT jsonb_agg(to_jsonb(e) ORDER BY e.org_id, e.entry_no) FROM credit_entry AS e WHERE e.org_id LIKE 'transactions%'),
-                    (SELECT jsonb_agg(to_jsonb(i) ORDER BY i.org_id, i.operation, i.idempotency_key) FROM credit_idempotency AS i WHERE i.org_id LIKE 'transactions%')))
+  SELECT md5(string_agg(line, '' ORDER BY line))
+  FROM (SELECT to_jsonb(a)::text FROM credit_account AS a WHERE a.org_id LIKE 'transactions%'
+        UNION ALL SELECT to_jsonb(l)::text FROM credit_ledger AS l WHERE l.org_id LIKE 'transactions%'
+        UNION ALL SELECT to_jsonb(e)::text FROM credit_entry AS e WHERE e.org_id LIKE 'transactions%'
+        UNION ALL SELECT to_jsonb(i)::text FROM credit_idempotency AS i WHERE i.org_id LIKE 'transactions%') AS r (line)
 $$;
 CREATE FUNCTION pg_temp.counts(OUT accounts bigint, OUT authorizations bigint, OUT entries bigint, OUT keys bigint) LANGUAGE sql AS $$
   SELECT (SELECT count(*) FROM credit_account WHERE org_id LIKE 'transactions%'),

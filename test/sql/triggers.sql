@@ -149,7 +149,8 @@ $$;
 CREATE TRIGGER label BEFORE INSERT OR UPDATE ON credit_account FOR EACH ROW EXECUTE FUNCTION label();
 CREATE TRIGGER label BEFORE INSERT ON credit_ledger_open FOR EACH ROW EXECUTE FUNCTION label();
 CREATE TRIGGER label BEFORE INSERT ON credit_entry FOR EACH ROW EXECUTE FUNCTION label();
-SELECT (credit_grant('triggers', 1, 'labelled')).balance_after, (credit_authorize('triggers', 1, 'labelled', metadata => '{"own": 1}')).available;
+SELECT (credit_grant('triggers', 1, 'labelled')).balance_after,
+       (credit_authorize('triggers', 1, 'labelled', metadata => '{"own": 1}')).available;
 SELECT metadata FROM credit_account WHERE org_id = 'triggers';
 SELECT metadata FROM credit_ledger WHERE org_id = 'triggers';
 SELECT metadata FROM credit_entry WHERE org_id = 'triggers' ORDER BY entry_no DESC LIMIT 1;
