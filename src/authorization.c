@@ -19,6 +19,7 @@
 #include "authorization.h"
 #include "authorization_id.h"
 #include "errors.h"
+#include "identifier.h"
 
 /* Columns of credit_ledger */
 enum
@@ -69,19 +70,35 @@ cl_authorization_charged(const clAuthorization *authorization)
 void
 cl_authorization_get(clUnit *unit, text *authorization_id, clAuthorization *authorization)
 {
-	if (!cl_authorization_find_open(unit, authorization_id, authorization) &&
-		!authorization_find_settled(unit, authorization_id, authorization))
+	if (!cl_authorization_find(unit, authorization_id, authorization))
 		ereport(ERROR,
 				(errcode(ERRCODE_CL_AUTHORIZATION_NOT_FOUND),
 				 errmsg("authorization \"%s\" does not exist", text_to_cstring(authorization_id))));
 }
 
-/* The organisation of an authorization never changes, so it may be read before the lock is held. */
+bool
+cl_authorization_find(clUnit *unit, text *authorization_id, clAuthorization *authorization)
+{
+	return cl_authorization_find_open(unit, authorization_id, authorization) ||
+		authorization_find_settled(unit, authorization_id, authorization);
+}
+
+/*
+ * The organisation of an authorization never changes, so it may be read
+ * before the lock is held.  As a rule nobody changed the row in between, and
+ * it is read again where it was; else it is looked for again.
+ */
 void
 cl_authorization_lock(clUnit *unit, text *authorization_id, clAccount *account, clAuthorization *authorization)
 {
 	cl_authorization_get(unit, authorization_id, authorization);
 	cl_account_lock(unit, authorization->org_id, account);
+	if (cl_relation_reread(unit, authorization->leaf, &authorization->row))
+	{
+		authorization_read(authorization);
+		if (cl_identifier_equal(authorization->authorization_id, authorization_id))
+			return;
+	}
 	cl_authorization_get(unit, authorization_id, authorization);
 }
 

@@ -36,7 +36,8 @@ typedef struct clAuthorization
 /* What the organisation owes for it now: 0 unless committed. */
 extern int64 cl_authorization_charged(const clAuthorization *authorization);
 
-/* In whatever leaf it stands; LC003. */
+/* In whatever leaf it stands.  The second raises LC003. */
+extern bool cl_authorization_find(clUnit *unit, text *authorization_id, clAuthorization *authorization);
 extern void cl_authorization_get(clUnit *unit, text *authorization_id, clAuthorization *authorization);
 
 /*

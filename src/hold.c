@@ -12,6 +12,7 @@
 
 #include "arguments.h"
 #include "authorization_id.h"
+#include "compat.h"
 #include "errors.h"
 #include "guc.h"
 #include "hold.h"
@@ -21,6 +22,7 @@
 PG_FUNCTION_INFO_V1(credit_authorize);
 PG_FUNCTION_INFO_V1(credit_extend);
 
+pg_noreturn static void raise_detached(const clIdempotency *call);
 static void require_not_frozen(const clAccount *account);
 
 bool
@@ -31,7 +33,8 @@ cl_hold(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *t
 
 	if (cl_idempotency_replay(unit, account, call))
 	{
-		cl_authorization_get(unit, call->authorization_id, authorization);
+		if (!cl_authorization_find(unit, call->authorization_id, authorization))
+			raise_detached(call);
 		return false;
 	}
 
@@ -94,6 +97,18 @@ credit_authorize(PG_FUNCTION_ARGS)
 	result = cl_authorization_result(&authorization, &account, replayed);
 	cl_unit_end(unit);
 	PG_RETURN_DATUM(result);
+}
+
+/* The call was made before, but of what it made only the idempotency row is left. */
+static void
+raise_detached(const clIdempotency *call)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CL_AUTHORIZATION_NOT_FOUND),
+			 errmsg("authorization \"%s\" does not exist", text_to_cstring(call->authorization_id)),
+			 errdetail("It was made under idempotency key \"%s\"; its partition has been detached since.",
+					   text_to_cstring(call->key))));
+	pg_unreachable();
 }
 
 static void

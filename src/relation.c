@@ -355,6 +355,16 @@ cl_relation_find(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, cl
 	return found;
 }
 
+bool
+cl_relation_reread(clUnit *unit, clRelation *rel, clRow *row)
+{
+	if (!table_tuple_fetch_row_version(rel->rel, &row->tuple->t_self, unit->snapshot, rel->slot))
+		return false;
+	row_read(rel, rel->slot, row);
+	ExecClearTuple(rel->slot);
+	return true;
+}
+
 /*
  * An index whose first columns are those of the keys, open until the unit
  * ends, or NULL.  The one found last is tried first: a unit asks the same

@@ -101,6 +101,12 @@ extern void cl_row_set_null(clRow *row, int column);
 /* The first row that meets all keys; through an index on these columns if there is one. */
 extern bool cl_relation_find(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, clRow *row);
 
+/*
+ * Read a row once more where it was found; false where it no longer stands
+ * there, and for another row that does the caller looks.
+ */
+extern bool cl_relation_reread(clUnit *unit, clRelation *rel, clRow *row);
+
 extern clScan *cl_scan_begin(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys);
 extern bool cl_scan_next(clScan *scan, clRow *row);
 extern void cl_scan_end(clScan *scan);
