@@ -2,12 +2,13 @@
 # caller who got no answer asks again with the same key.
 #
 # Method: four clients work without pause on three organisations: grants, authorizations, commits, reverts and refunds,
-# each call alone in its transaction, and several calls in one transaction with a row of the application's own. A client
-# notes a call down when its transaction was answered. In the middle of that one backend is killed, whereupon the server
-# throws all others out and recovers by itself, or every process of the server is. After recovery, round after round:
-# each noted call is there as answered or in a later state, the application's rows are there if and only if the
-# authorizations that were made with them are, repeating every authorization gives the one that is stored, and
-# credit_verify() finds nothing. Half of the rounds run with early lock release, which must not lose an answer either.
+# each call alone in its transaction, several calls in one transaction with a row of the application's own, and calls
+# for many. A client notes a call down when its transaction was answered. In the middle of that one backend is killed,
+# whereupon the server throws all others out and recovers by itself, or every process of the server is. After recovery,
+# round after round: each noted call is there as answered or in a later state, the application's rows are there if and
+# only if the authorizations that were made with them are, repeating every authorization gives the one that is stored,
+# and credit_verify() finds nothing. Half of the rounds run with early lock release, which must not lose an answer
+# either.
 
 use strict;
 use warnings FATAL => 'all';
@@ -116,6 +117,14 @@ SELECT status FROM credit_revert(:'second') \\gset
 COMMIT;
 \\echo authorization :first committed 11 0
 \\echo authorization :second reverted 13 0
+SELECT min(authorization_id) FILTER (WHERE amount = 1) AS first,
+	   min(authorization_id) FILTER (WHERE amount = 2) AS second
+FROM credit_authorize_many('{$next_org,$org}', '{1,2}', NULL, '{$key-e,$key-f}') \\gset
+\\echo authorization :first authorized 1 0
+\\echo authorization :second authorized 2 0
+SELECT count(*) FROM credit_commit_many(ARRAY[:'second', :'first']) \\gset
+\\echo authorization :first committed 1 0
+\\echo authorization :second committed 2 0
 };
 }
 

@@ -60,6 +60,9 @@ my %writings = (
 	credit_revert => qq{credit_revert($open)},
 	credit_extend => qq{credit_extend($open, '1 hour')},
 	credit_refund => q{credit_refund((SELECT id FROM held WHERE name = 'charged'), 'r-1')},
+	credit_authorize_many => q{credit_authorize_many('{acme}', '{1}', '{c-2}')},
+	credit_commit_many => qq{credit_commit_many(ARRAY[$open])},
+	credit_revert_many => qq{credit_revert_many(ARRAY[$open])},
 	credit_account_configure => q{credit_account_configure('acme', credit_limit => 1)},
 	credit_sweep => q{credit_sweep('infinity')});
 foreach my $function (sort keys %writings)

@@ -6,8 +6,8 @@
 # may not grow by more than 256 kB over all the rest, less than two bytes a call: the smallest allocation that one call
 # in ten leaves behind would be seen. Then two statements of 10,000 calls each. The first is measured from within,
 # between its 2,000th and its last call: of each version of a row that one transaction makes and replaces, the server
-# keeps a combo command id (combocid.c, some 40 bytes), hence the bound of 200 bytes a call there. At last the sweep of
-# the 20,000 holds that are left.
+# keeps a combo command id (combocid.c, some 40 bytes), hence the bound of 200 bytes a call there. At last one call for
+# 20,000 holds, and the sweep of all that are open.
 
 use strict;
 use warnings FATAL => 'all';
@@ -60,6 +60,14 @@ $node->safe_psql(
 	END
 	$$;
 
+	-- One call for so many holds of one credit.
+	CREATE FUNCTION many_at_once(label text, holds integer) RETURNS SETOF text LANGUAGE sql AS $$
+	  SELECT a.authorization_id
+	  FROM (SELECT array_agg('acme'::text) AS orgs, array_agg(1::bigint) AS amounts, array_agg(label || i) AS keys
+			FROM generate_series(1, holds) i) v,
+		   credit_authorize_many(v.orgs, v.amounts, idempotency_keys => v.keys) a
+	$$;
+
 	SELECT credit_grant('acme', 1000000000, 'g-1')});
 
 my ($before, $after) = @{
@@ -89,12 +97,21 @@ cmp_ok($repeated - $ended, '<', 256 * 1024, 'all of it is given back when the st
 
 ($before, $after) = @{
 	rows($node, q{
+		SELECT count(*) FROM many_at_once('some at once ', 1000) \g /dev/null
+		SELECT memory_of_this_backend();
+		SELECT count(*) FROM many_at_once('many at once ', 20000) \g /dev/null
+		SELECT memory_of_this_backend()})
+};
+cmp_ok($after - $before, '<', 256 * 1024, 'a call for 20,000 leaves nothing behind');
+
+($before, $after) = @{
+	rows($node, q{
 		SELECT credit_sweep(now() + interval '1 day', 1000) \g /dev/null
 		SELECT memory_of_this_backend();
 		SELECT credit_sweep(now() + interval '1 day', 100000) \g /dev/null
 		SELECT memory_of_this_backend()})
 };
-cmp_ok($after - $before, '<', 256 * 1024, 'sweeping 19,000 holds leaves nothing behind');
+cmp_ok($after - $before, '<', 256 * 1024, 'sweeping 40,000 holds leaves nothing behind');
 is($node->safe_psql('postgres', q{SELECT held FROM credit_balance('acme')}), '0', 'none of them is left');
 
 is_sound($node, 'the ledger is sound');

@@ -219,6 +219,44 @@ subject('constraints', sub {
 	answers(q{SELECT balance_after FROM credit_grant('acme', 1000, 'g-2')}, '1088', 'until it is dropped');
 });
 
+subject('calls for many', sub {
+	works_on_many('a');
+	dba(q{
+		SELECT credit_create_partition('credit_ledger_settled', clock_timestamp(), '2200-01-01');
+		SELECT credit_create_partition('credit_entry', clock_timestamp(), '2200-01-01');
+		CREATE UNIQUE INDEX by_campaign ON credit_ledger_open (lower(campaign_id));
+		ALTER TABLE credit_ledger ADD COLUMN cost_centre text DEFAULT 'none',
+		  ADD CONSTRAINT not_too_much CHECK (amount <= 50);
+		ALTER TABLE credit_entry ADD COLUMN posted_by text NOT NULL DEFAULT current_user;
+		CREATE TABLE outbox (event text, status text, campaign_id text);
+		CREATE FUNCTION to_outbox() RETURNS trigger LANGUAGE plpgsql AS
+		  $$ BEGIN INSERT INTO outbox VALUES (TG_OP, NEW.status, NEW.campaign_id); RETURN NULL; END $$;
+		CREATE TRIGGER to_outbox AFTER INSERT ON credit_ledger FOR EACH ROW EXECUTE FUNCTION to_outbox();
+		CREATE FUNCTION mark() RETURNS trigger LANGUAGE plpgsql AS
+		  $$ BEGIN NEW.metadata := '{"marked": true}'; RETURN NEW; END $$;
+		CREATE TRIGGER mark BEFORE INSERT ON credit_ledger FOR EACH ROW EXECUTE FUNCTION mark()});
+	works_on_many('b');
+	answers(q{
+		SELECT campaign_id, status, amount, cost_centre, metadata, l.tableoid = 'credit_ledger_settled_default'::regclass
+		FROM credit_ledger l WHERE campaign_id ~ '^b' ORDER BY campaign_id;
+		SELECT entry_no, amount, posted_by = current_user, tableoid = 'credit_entry_default'::regclass
+		FROM credit_entry WHERE kind = 'commit' ORDER BY entry_no;
+		SELECT * FROM outbox ORDER BY campaign_id, status},
+		join("\n",
+			'b charged|committed|6|none|{"marked": true}|f',
+			'b given back|reverted|10|none|{"marked": true}|f',
+			'b open|authorized|10|none|{"marked": true}|f',
+			'2|-6|t|t',
+			'3|-6|t|f',
+			'INSERT|authorized|b charged', 'INSERT|committed|b charged',
+			'INSERT|authorized|b given back', 'INSERT|reverted|b given back',
+			'INSERT|authorized|b open'),
+		'partitions, columns and triggers take effect');
+	refused('23514', q{SELECT credit_authorize_many('{acme,acme}', '{1,51}', '{fits,too much}')}, 'a constraint too');
+	refused('23505', q{SELECT credit_authorize_many('{acme,acme}', '{1,1}', '{Twin,twin}')}, 'and a unique index');
+	answers(q{SELECT held FROM credit_balance('acme')}, '20', 'and nothing of what was refused is there');
+});
+
 subject('a foreign key', sub {
 	works('a');
 	dba('CREATE TABLE campaign (name text, org_id text REFERENCES credit_account)');
@@ -288,6 +326,19 @@ sub works
 		  FROM unnest('{$label charged,$label given back,$label open}'::text[]) AS name;
 		SELECT credit_commit(id, 6) FROM ids WHERE name = '$label charged';
 		SELECT credit_revert(id, 'not sent') FROM ids WHERE name = '$label given back'});
+}
+
+# The same by calls for many.
+sub works_on_many
+{
+	my ($label) = @_;
+
+	$session->query_safe(qq{
+		INSERT INTO ids
+		  SELECT campaign_id, authorization_id
+		  FROM credit_authorize_many('{acme,acme,acme}', '{10,10,10}', '{$label charged,$label given back,$label open}');
+		SELECT credit_commit_many(array_agg(id), '{6}') FROM ids WHERE name = '$label charged';
+		SELECT credit_revert_many(array_agg(id), 'not sent') FROM ids WHERE name = '$label given back'});
 }
 
 # Settled rows stand in that table, and are read and changed there.
