@@ -20,16 +20,16 @@ BEGIN
       MESSAGE = format('table %s does not take partitions by range of created_at', parent),
       HINT = 'The parents are credit_ledger_settled and credit_entry.';
   END IF;
-  IF lower_bound >= upper_bound THEN
+  IF lower_bound >= upper_bound OR lower_bound < '1970-01-01 00:00:00+00' OR upper_bound = 'infinity' THEN
     RAISE invalid_parameter_value USING
-      MESSAGE = 'lower_bound must be before upper_bound',
+      MESSAGE = 'lower_bound must be before upper_bound, both finite and not before 1970',
       DETAIL = format('Bounds: from %s to %s.', lower_bound, upper_bound);
   END IF;
 
   leaf := format('%s_%s', (SELECT c.relname FROM pg_class c WHERE c.oid = parent),
                  to_char(lower_bound AT TIME ZONE 'UTC',
                          CASE WHEN lower_bound AT TIME ZONE 'UTC' = date_trunc('day', lower_bound AT TIME ZONE 'UTC')
-                              THEN 'YYYYMMDD' ELSE 'YYYYMMDD"T"HH24MISS' END));
+                              THEN 'YYYYMMDD' ELSE 'YYYYMMDD"T"HH24MISSUS' END));
   EXECUTE format('CREATE TABLE @extschema@.%I (LIKE %s INCLUDING ALL)', leaf, template);
   IF parent = '@extschema@.credit_entry'::regclass THEN
     EXECUTE format('CREATE TRIGGER credit_entry_no_truncate BEFORE TRUNCATE ON @extschema@.%I '
@@ -59,6 +59,13 @@ BEGIN
     RAISE invalid_parameter_value USING
       MESSAGE = format('unknown privilege level "%s"', level),
       HINT = 'The levels are reader, app and operator.';
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role) THEN
+    RAISE undefined_object USING MESSAGE = format('role "%s" does not exist', role);
+  END IF;
+  -- A GRANT by somebody who may not is only a warning.
+  IF NOT pg_has_role((SELECT c.relowner FROM pg_class c WHERE c.oid = '@extschema@.credit_account'::regclass), 'USAGE') THEN
+    RAISE insufficient_privilege USING MESSAGE = 'only the owner of the ledger can grant privileges on it';
   END IF;
 
   EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %s', role);

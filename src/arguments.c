@@ -15,6 +15,8 @@
 #include "arguments.h"
 #include "compat.h"
 
+#define MAX_TIMEOUT_YEARS 100
+
 PG_FUNCTION_INFO_V1(credit_require_argument);
 
 pg_noreturn static void raise_timeout_out_of_range(const char *name, const Interval *timeout);
@@ -92,13 +94,15 @@ cl_require_minimum(int64 value, const char *name, int64 minimum)
 Interval *
 cl_arg_optional_timeout(FunctionCallInfo fcinfo, int argno, const char *name)
 {
-	static const Interval zero = {0, 0, 0};
+	static const Interval none = {0, 0, 0};
+	static const Interval longest = {0, 0, MAX_TIMEOUT_YEARS * MONTHS_PER_YEAR};
 	Interval *timeout;
 
 	if (PG_ARGISNULL(argno))
 		return NULL;
 	timeout = PG_GETARG_INTERVAL_P(argno);
-	if (!DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(timeout), IntervalPGetDatum(&zero))))
+	if (!DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(timeout), IntervalPGetDatum(&none))) ||
+		!DatumGetBool(DirectFunctionCall2(interval_le, IntervalPGetDatum(timeout), IntervalPGetDatum(&longest))))
 		raise_timeout_out_of_range(name, timeout);
 	return timeout;
 }
@@ -110,7 +114,7 @@ cl_timeout_end(TimestampTz start, const Interval *timeout)
 															  TimestampTzGetDatum(start),
 															  IntervalPGetDatum(timeout)));
 
-	if (end <= start || TIMESTAMP_NOT_FINITE(end))
+	if (end <= start)
 		raise_timeout_out_of_range("timeout", timeout);
 	return end;
 }
@@ -122,7 +126,7 @@ raise_timeout_out_of_range(const char *name, const Interval *timeout)
 
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("argument \"%s\" must be a positive, finite interval", name),
+			 errmsg("argument \"%s\" must be a positive interval of at most %d years", name, MAX_TIMEOUT_YEARS),
 			 errdetail("It is %s.", shown)));
 	pg_unreachable();
 }
@@ -169,7 +173,7 @@ cl_require_same_length(const clArray *first, const clArray *other)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("arrays must have the same length"),
-				 errdetail("Argument \"%s\" has %d elements, argument \"%s\" has %d.",
+				 errdetail("Argument \"%s\" has length %d, argument \"%s\" has length %d.",
 						   first->name, first->count, other->name, other->count)));
 }
 

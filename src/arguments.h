@@ -25,10 +25,10 @@ extern text *cl_arg_optional_text(FunctionCallInfo fcinfo, int argno);
 extern int64 cl_arg_amount(FunctionCallInfo fcinfo, int argno, const char *name, int64 minimum);
 extern void cl_require_minimum(int64 value, const char *name, int64 minimum);
 
-/* A positive, finite interval, or NULL where it was not given. */
+/* A positive interval of at most 100 years, or NULL where it was not given. */
 extern Interval *cl_arg_optional_timeout(FunctionCallInfo fcinfo, int argno, const char *name);
 
-/* The instant that lies timeout after start; 22008 where there is none. */
+/* The instant that lies timeout after start. */
 extern TimestampTz cl_timeout_end(TimestampTz start, const Interval *timeout);
 
 extern void cl_require_not_null(bool isnull, const char *name);

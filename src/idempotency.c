@@ -80,8 +80,7 @@ cl_idempotency_require_same(const clIdempotency *call, const clIdempotency *stor
 			(errcode(ERRCODE_CL_IDEMPOTENCY_CONFLICT),
 			 errmsg("idempotency key \"%s\" was used before with other parameters", text_to_cstring(call->key)),
 			 errdetail("Stored: %s. Passed: %s.", show_parameters(stored), show_parameters(call)),
-			 errhint("A new %s takes a new idempotency key.",
-					 cl_enum_name(CL_ENUM_OPERATION, call->operation))));
+			 errhint("Another call takes another idempotency key.")));
 }
 
 void

@@ -19,6 +19,8 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -36,6 +38,8 @@ static TupleTableSlot *relation_bulk_slot(clUnit *unit, clRelation *rel);
 static TupleTableSlot *relation_make_slot(clUnit *unit, clRelation *rel);
 static void row_write(clRelation *rel, const clRow *row, TupleTableSlot *slot);
 static void carry_extra_columns(clRelation *from, clRelation *to, const clRow *row, TupleTableSlot *slot);
+static void default_extra_columns(clUnit *unit, clRelation *rel, TupleTableSlot *slot);
+static bool is_extra_column(clRelation *rel, Form_pg_attribute att);
 static void relation_before_write(clUnit *unit, clRelation *rel, TupleTableSlot *slot, CmdType command);
 static void relation_store(clUnit *unit, clRelation *rel, const clRow *row, clRelation *from);
 static void relation_after_insert(clUnit *unit, clRelation *rel, TupleTableSlot *slot);
@@ -66,6 +70,8 @@ cl_relation_insert_absent(clUnit *unit, clRelation *rel, clRow *row)
 	bool conflict;
 
 	row_write(rel, row, slot);
+	if (!rel->in_order)
+		default_extra_columns(unit, rel, slot);
 	relation_open_indexes(unit, rel, true);
 	if (target->ri_TrigDesc != NULL && target->ri_TrigDesc->trig_insert_before_row &&
 		!ExecBRInsertTriggers(estate, target, slot))
@@ -194,6 +200,8 @@ relation_store(clUnit *unit, clRelation *rel, const clRow *row, clRelation *from
 	row_write(rel, row, slot);
 	if (from != NULL && (!from->in_order || !rel->in_order))
 		carry_extra_columns(from, rel, row, slot);
+	if (from == NULL && !rel->in_order)
+		default_extra_columns(unit, rel, slot);
 
 	if (collect)
 	{
@@ -359,16 +367,46 @@ carry_extra_columns(clRelation *from, clRelation *to, const clRow *row, TupleTab
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		AttrNumber source;
-		bool known = false;
 
-		for (int column = 0; column < to->table->ncolumns; column++)
-			known |= to->attnums[column] == att->attnum;
-		if (known || att->attisdropped)
+		if (!is_extra_column(to, att))
 			continue;
 		source = get_attnum(RelationGetRelid(from->rel), NameStr(att->attname));
 		if (source != InvalidAttrNumber && TupleDescAttr(from_desc, source - 1)->atttypid == att->atttypid)
 			slot->tts_values[i] = heap_getattr(row->tuple, source, from_desc, &slot->tts_isnull[i]);
 	}
+}
+
+/* What INSERT would do with columns that it does not name; the way of slot_fill_defaults (worker.c). */
+static void
+default_extra_columns(clUnit *unit, clRelation *rel, TupleTableSlot *slot)
+{
+	TupleDesc desc = RelationGetDescr(rel->rel);
+	ExprContext *context = GetPerTupleExprContext(unit->estate);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Expr *expression;
+
+		if (!is_extra_column(rel, att) || att->attgenerated)
+			continue;
+		expression = (Expr *) build_column_default(rel->rel, att->attnum);
+		if (expression == NULL)
+			continue;
+		slot->tts_values[i] = ExecEvalExpr(ExecInitExpr(expression_planner(expression), NULL), context,
+										   &slot->tts_isnull[i]);
+	}
+}
+
+static bool
+is_extra_column(clRelation *rel, Form_pg_attribute att)
+{
+	for (int column = 0; column < rel->table->ncolumns; column++)
+	{
+		if (rel->attnums[column] == att->attnum)
+			return false;
+	}
+	return !att->attisdropped;
 }
 
 static void

@@ -37,6 +37,7 @@ typedef struct Candidate
 {
 	text *org_id;
 	text *authorization_id;
+	int position; /* in the order of expires_at */
 } Candidate;
 
 /* Candidates of one chunk, those of an organisation side by side. */
@@ -93,6 +94,7 @@ chunk_read(clScan *scan, Chunk *chunk, int max_rows)
 	{
 		chunk->candidates[chunk->count].org_id = authorization.org_id;
 		chunk->candidates[chunk->count].authorization_id = authorization.authorization_id;
+		chunk->candidates[chunk->count].position = chunk->count;
 		chunk->count++;
 	}
 	qsort(chunk->candidates, chunk->count, sizeof(Candidate), compare_candidates);
@@ -102,7 +104,11 @@ chunk_read(clScan *scan, Chunk *chunk, int max_rows)
 static int
 compare_candidates(const void *a, const void *b)
 {
-	return cl_identifier_compare(((const Candidate *) a)->org_id, ((const Candidate *) b)->org_id);
+	const Candidate *left = a;
+	const Candidate *right = b;
+	int order = cl_identifier_compare(left->org_id, right->org_id);
+
+	return order != 0 ? order : left->position - right->position;
 }
 
 static int
@@ -221,7 +227,7 @@ organisation_end(const Chunk *chunk, int first, int end)
 {
 	int i = first + 1;
 
-	while (i < end && compare_candidates(&chunk->candidates[first], &chunk->candidates[i]) == 0)
+	while (i < end && cl_identifier_equal(chunk->candidates[first].org_id, chunk->candidates[i].org_id))
 		i++;
 	return i;
 }
