@@ -29,7 +29,7 @@ BEGIN
   leaf := format('%s_%s', (SELECT c.relname FROM pg_class c WHERE c.oid = parent),
                  to_char(lower_bound AT TIME ZONE 'UTC',
                          CASE WHEN lower_bound AT TIME ZONE 'UTC' = date_trunc('day', lower_bound AT TIME ZONE 'UTC')
-                              THEN 'YYYYMMDD' ELSE 'YYYYMMDD"T"HH24MISSUS' END));
+                              THEN 'YYYYMMDD' ELSE 'YYYYMMDD"t"HH24MISSUS' END));
   EXECUTE format('CREATE TABLE @extschema@.%I (LIKE %s INCLUDING ALL)', leaf, template);
   IF parent = '@extschema@.credit_entry'::regclass THEN
     EXECUTE format('CREATE TRIGGER credit_entry_no_truncate BEFORE TRUNCATE ON @extschema@.%I '
