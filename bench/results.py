@@ -75,6 +75,7 @@ COMPARISONS = [
     Comparison("history_rate", "pairs/s", "history", "empty", at_least=0.9),
     Comparison("history_sweep", "ms", "history", "empty", at_most=1.2),
     Comparison("history_sweep", "ms", "empty", _RIVAL),
+    Comparison("history_sweep", "ms right after a checkpoint", "history", "empty"),
     Comparison("history_orphans", "ms", "history", "empty", at_most=1.2),
 ]
 
