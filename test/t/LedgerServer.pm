@@ -32,9 +32,11 @@ BEGIN
 }
 
 use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(fails_with indexes_are_sound is_sound new_server rows);
+our @EXPORT = qw(fails_with indexes_are_sound is_sound kill_server new_server rows);
 
 # A running server with these settings. %init goes to PostgreSQL::Test::Cluster's init.
 sub new_server
@@ -46,6 +48,24 @@ sub new_server
 	$node->append_conf('postgresql.conf', $settings);
 	$node->start;
 	return $node;
+}
+
+# Kills every process of the server at once, and starts it again when they have gone.
+sub kill_server
+{
+	my ($node) = @_;
+	my ($postmaster) = split /\n/, slurp_file($node->data_dir . '/postmaster.pid');
+	my @processes = @{ rows($node, 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()') };
+
+	$node->kill9;
+	kill 'KILL', @processes;
+	for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		last unless kill 0, $postmaster, @processes;
+		usleep(10_000);
+	}
+	$node->start;
+	return;
 }
 
 # Passes if the statement is refused with that SQLSTATE.
