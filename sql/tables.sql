@@ -4,19 +4,22 @@
 -- would be made again when a dump attaches a partition that a DBA added, and the restore would stop at the second.
 -- credit_create_partition() makes leaves with all their indexes.
 --
+-- What a call changes in an account stands side by side: the log records of an update (two for each authorization)
+-- carry everything from the first changed column to the last.
+--
 -- The number of CHECK constraints of each table is known to src/catalog.c.
 
 CREATE TABLE credit_account (
   org_id                text COLLATE "C" NOT NULL,
   balance               bigint NOT NULL DEFAULT 0,
+  last_entry_no         bigint NOT NULL DEFAULT 0,
   held                  bigint NOT NULL DEFAULT 0,
+  updated_at            timestamptz NOT NULL,
   credit_limit          bigint NOT NULL DEFAULT 0,
   overage_limit         bigint NOT NULL DEFAULT 0,
   low_balance_threshold bigint,
   frozen                boolean NOT NULL DEFAULT false,
-  last_entry_no         bigint NOT NULL DEFAULT 0,
   created_at            timestamptz NOT NULL,
-  updated_at            timestamptz NOT NULL,
   metadata              jsonb,
   PRIMARY KEY (org_id),
   CONSTRAINT credit_account_org_id_check CHECK (octet_length(org_id) BETWEEN 1 AND 256),

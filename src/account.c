@@ -34,22 +34,22 @@ enum
 {
 	ACCOUNT_ORG_ID = 1,
 	ACCOUNT_BALANCE,
+	ACCOUNT_LAST_ENTRY_NO,
 	ACCOUNT_HELD,
+	ACCOUNT_UPDATED_AT,
 	ACCOUNT_CREDIT_LIMIT,
 	ACCOUNT_OVERAGE_LIMIT,
 	ACCOUNT_LOW_BALANCE_THRESHOLD,
 	ACCOUNT_FROZEN,
-	ACCOUNT_LAST_ENTRY_NO,
 	ACCOUNT_CREATED_AT,
-	ACCOUNT_UPDATED_AT,
 	ACCOUNT_METADATA
 };
 
 static const clTable account_table = {
 	.ncolumns = 11,
 	.nchecks = 5,
-	.columns = {"org_id", "balance", "held", "credit_limit", "overage_limit", "low_balance_threshold",
-				"frozen", "last_entry_no", "created_at", "updated_at", "metadata"},
+	.columns = {"org_id", "balance", "last_entry_no", "held", "updated_at", "credit_limit", "overage_limit",
+				"low_balance_threshold", "frozen", "created_at", "metadata"},
 };
 
 static clLockResult account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *account);

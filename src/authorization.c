@@ -83,23 +83,32 @@ cl_authorization_find(clUnit *unit, text *authorization_id, clAuthorization *aut
 		authorization_find_settled(unit, authorization_id, authorization);
 }
 
-/*
- * The organisation of an authorization never changes, so it may be read
- * before the lock is held.  As a rule nobody changed the row in between, and
- * it is read again where it was; else it is looked for again.
- */
-void
-cl_authorization_lock(clUnit *unit, text *authorization_id, clAccount *account, clAuthorization *authorization)
+clPlace
+cl_authorization_place(const clAuthorization *authorization)
 {
-	cl_authorization_get(unit, authorization_id, authorization);
-	cl_account_lock(unit, authorization->org_id, account);
-	if (cl_relation_reread(unit, authorization->leaf, &authorization->row))
+	return (clPlace) {authorization->leaf, cl_row_place(&authorization->row)};
+}
+
+void
+cl_authorization_get_again(clUnit *unit, text *authorization_id, clPlace place, clAuthorization *authorization)
+{
+	if (cl_relation_fetch(unit, place.leaf, &place.tid, &authorization->row))
 	{
+		authorization->leaf = place.leaf;
 		authorization_read(authorization);
 		if (cl_identifier_equal(authorization->authorization_id, authorization_id))
 			return;
 	}
 	cl_authorization_get(unit, authorization_id, authorization);
+}
+
+/* The organisation of an authorization never changes, so it may be read before the lock is held. */
+void
+cl_authorization_lock(clUnit *unit, text *authorization_id, clAccount *account, clAuthorization *authorization)
+{
+	cl_authorization_get(unit, authorization_id, authorization);
+	cl_account_lock(unit, authorization->org_id, account);
+	cl_authorization_get_again(unit, authorization_id, cl_authorization_place(authorization), authorization);
 }
 
 bool

@@ -47,6 +47,20 @@ extern void cl_authorization_get(clUnit *unit, text *authorization_id, clAuthori
 extern void cl_authorization_lock(clUnit *unit, text *authorization_id, clAccount *account,
 								  clAuthorization *authorization);
 
+/*
+ * Where an authorization was found, and looking there first to find it again:
+ * as a rule nobody has moved it in between.  LC003.
+ */
+typedef struct clPlace
+{
+	clRelation *leaf;
+	ItemPointerData tid;
+} clPlace;
+
+extern clPlace cl_authorization_place(const clAuthorization *authorization);
+extern void cl_authorization_get_again(clUnit *unit, text *authorization_id, clPlace place,
+									   clAuthorization *authorization);
+
 /* Of live ones only. */
 extern bool cl_authorization_find_open(clUnit *unit, text *authorization_id, clAuthorization *authorization);
 

@@ -57,6 +57,7 @@ typedef struct Batch
 	clAccount *accounts;
 	bool *changed;	 /* by account */
 	int *account_of; /* by position: index into accounts */
+	clPlace *places; /* by position, to settle: where the authorization was found */
 
 	/* Prepare an item of a chunk; do it, returning whether it was new. */
 	void (*prepare)(struct Batch *batch, BatchItem *item);
@@ -362,6 +363,7 @@ settle_owners(Batch *batch, BatchOwner *owners)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "credit_ledger batch owners",
 												  ALLOCSET_DEFAULT_SIZES);
 
+	batch->places = palloc_array(clPlace, batch->count);
 	for (int i = 0; i < batch->count; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
@@ -372,6 +374,7 @@ settle_owners(Batch *batch, BatchOwner *owners)
 		if (!cl_array_is_null(&batch->amounts, i))
 			(void) cl_array_amount(&batch->amounts, i, 0);
 		cl_authorization_get(batch->unit, cl_array_identifier(&batch->authorization_ids, i), &authorization);
+		batch->places[i] = cl_authorization_place(&authorization);
 		MemoryContextSwitchTo(old);
 		owners[i].org_id = (text *) PG_DETOAST_DATUM_COPY(PointerGetDatum(authorization.org_id));
 		MemoryContextReset(context);
@@ -395,7 +398,7 @@ settle_perform(Batch *batch, BatchItem *item)
 		settlement.used = cl_array_amount(&batch->amounts, item->position, 0);
 
 	if (item->twin == NULL)
-		cl_authorization_get(batch->unit, item->name, &item->authorization);
+		cl_authorization_get_again(batch->unit, item->name, batch->places[item->position], &item->authorization);
 	return cl_settle(batch->unit, item->account,
 					 item->twin != NULL ? &item->twin->authorization : &item->authorization, &settlement);
 }

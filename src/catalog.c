@@ -43,7 +43,9 @@ static const struct
 	[CL_ENUM_ACTOR] = {"credit_actor", {"caller", "timeout"}},
 	[CL_ENUM_ENTRY_KIND] = {"credit_entry_kind", {"grant", "commit", "refund", "true_up", "adjustment"}},
 	[CL_ENUM_OPERATION] = {"credit_operation", {"grant", "adjust", "authorize", "refund"}},
-	[CL_ENUM_ALERT_KIND] = {"credit_alert_kind", {"commit_failure_rate", "low_balance", "reconciliation_mismatch", "reconciliation_overdue", "sweep_lag"}},
+	[CL_ENUM_ALERT_KIND] = {"credit_alert_kind",
+							{"commit_failure_rate", "low_balance", "reconciliation_mismatch",
+							 "reconciliation_overdue", "sweep_lag"}},
 };
 
 static struct

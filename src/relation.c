@@ -234,6 +234,12 @@ cl_row_set_null(clRow *row, int column)
 	row->changed |= UINT32_C(1) << (column - 1);
 }
 
+ItemPointerData
+cl_row_place(const clRow *row)
+{
+	return row->tuple->t_self;
+}
+
 /* Copy a slot's row to our own memory, so that the buffer need not stay pinned. */
 static void
 row_read(clRelation *rel, TupleTableSlot *slot, clRow *row)
@@ -356,9 +362,9 @@ cl_relation_find(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, cl
 }
 
 bool
-cl_relation_reread(clUnit *unit, clRelation *rel, clRow *row)
+cl_relation_fetch(clUnit *unit, clRelation *rel, ItemPointer place, clRow *row)
 {
-	if (!table_tuple_fetch_row_version(rel->rel, &row->tuple->t_self, unit->snapshot, rel->slot))
+	if (!table_tuple_fetch_row_version(rel->rel, place, unit->snapshot, rel->slot))
 		return false;
 	row_read(rel, rel->slot, row);
 	ExecClearTuple(rel->slot);

@@ -102,10 +102,11 @@ extern void cl_row_set_null(clRow *row, int column);
 extern bool cl_relation_find(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, clRow *row);
 
 /*
- * Read a row once more where it was found; false where it no longer stands
- * there, and for another row that does the caller looks.
+ * Read the row that stands where one was found before; false where none does.
+ * It may be another row by now; the caller looks.
  */
-extern bool cl_relation_reread(clUnit *unit, clRelation *rel, clRow *row);
+extern bool cl_relation_fetch(clUnit *unit, clRelation *rel, ItemPointer place, clRow *row);
+extern ItemPointerData cl_row_place(const clRow *row);
 
 extern clScan *cl_scan_begin(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys);
 extern bool cl_scan_next(clScan *scan, clRow *row);

@@ -28,8 +28,11 @@
 #include "compat.h"
 #include "relation_private.h"
 
-/* How many rows are collected for insertion; COPY does as many. */
-#define BULK_ROWS 1000
+/*
+ * How many rows are collected for insertion: a few pages.  More would only
+ * burden the resource owner, which remembers each slot's tuple descriptor.
+ */
+#define BULK_ROWS 100
 
 static ResultRelInfo *relation_target(clUnit *unit, clRelation *rel);
 static void relation_open_indexes(clUnit *unit, clRelation *rel, bool speculative);

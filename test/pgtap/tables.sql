@@ -21,14 +21,14 @@ SELECT results_eq(
   $$SELECT * FROM pg_temp.columns('credit_account')$$,
   $$VALUES ('org_id', 'text', true, 'C', NULL),
            ('balance', 'bigint', true, NULL, '0'),
+           ('last_entry_no', 'bigint', true, NULL, '0'),
            ('held', 'bigint', true, NULL, '0'),
+           ('updated_at', 'timestamp with time zone', true, NULL, NULL),
            ('credit_limit', 'bigint', true, NULL, '0'),
            ('overage_limit', 'bigint', true, NULL, '0'),
            ('low_balance_threshold', 'bigint', false, NULL, NULL),
            ('frozen', 'boolean', true, NULL, 'false'),
-           ('last_entry_no', 'bigint', true, NULL, '0'),
            ('created_at', 'timestamp with time zone', true, NULL, NULL),
-           ('updated_at', 'timestamp with time zone', true, NULL, NULL),
            ('metadata', 'jsonb', false, NULL, NULL)$$,
   'columns of credit_account');
 
