@@ -166,13 +166,13 @@ batch_run(Batch *batch, FunctionCallInfo fcinfo, void (*find_owners)(Batch *, Ba
 
 	InitMaterializedSRF(fcinfo, 0);
 	batch->results = (ReturnSetInfo *) fcinfo->resultinfo;
+	batch->unit = cl_unit_begin_bulk(batch->what);
 	batch->position = -1;
 	batch->error_context.callback = describe_position;
 	batch->error_context.arg = batch;
 	batch->error_context.previous = error_context_stack;
 	error_context_stack = &batch->error_context;
 
-	batch->unit = cl_unit_begin_bulk(batch->what);
 	find_owners(batch, owners);
 	batch_lock(batch, owners);
 	batch_work(batch);
@@ -297,7 +297,7 @@ describe_position(void *arg)
 {
 	Batch *batch = arg;
 
-	if (batch->position >= 0)
+	if (batch->position >= 0 && !cl_unit_is_flushing(batch->unit))
 		errcontext("item %d of %s", batch->position + 1, batch->what);
 }
 

@@ -74,6 +74,12 @@ cl_unit_begin_bulk(const char *what)
 	return unit;
 }
 
+bool
+cl_unit_is_flushing(const clUnit *unit)
+{
+	return unit->flushing;
+}
+
 clUnit *
 cl_unit_begin_reading(void)
 {

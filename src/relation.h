@@ -86,6 +86,9 @@ extern clUnit *cl_unit_begin_reading(void);
  * must stay until then.
  */
 extern clUnit *cl_unit_begin_bulk(const char *what);
+
+/* Whether it is making insertions that it collected: errors are about those then. */
+extern bool cl_unit_is_flushing(const clUnit *unit);
 extern void cl_unit_end(clUnit *unit);
 
 /* Let the unit see its own writes and what has been committed meanwhile. */

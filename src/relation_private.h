@@ -22,6 +22,7 @@ struct clUnit
 	Snapshot snapshot; /* active while the unit lasts */
 	LOCKMODE lockmode; /* ROW EXCLUSIVE: a unit that writes */
 	List *relations;   /* of clRelation */
+	bool flushing;	   /* rows that were collected are being inserted */
 	bool bulk;		   /* insertions are collected, see cl_unit_begin_bulk */
 };
 

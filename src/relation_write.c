@@ -225,6 +225,7 @@ relation_store(clUnit *unit, clRelation *rel, const clRow *row, clRelation *from
 void
 cl_relation_flush(clUnit *unit, clRelation *rel)
 {
+	unit->flushing = true;
 	relation_open_indexes(unit, rel, false);
 	for (int i = 0; i < rel->bulk_count; i++)
 		relation_before_write(unit, rel, rel->bulk_slots[i], CMD_INSERT);
@@ -235,6 +236,7 @@ cl_relation_flush(clUnit *unit, clRelation *rel)
 		ExecClearTuple(rel->bulk_slots[i]);
 	}
 	rel->bulk_count = 0;
+	unit->flushing = false;
 }
 
 static void
