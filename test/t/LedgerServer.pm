@@ -16,8 +16,9 @@ package LedgerServer;
 use strict;
 use warnings FATAL => 'all';
 
+use Cwd qw(abs_path);
 use Exporter qw(import);
-use File::Basename qw(dirname);
+use File::Basename qw(basename dirname);
 
 BEGIN
 {
@@ -50,22 +51,25 @@ sub new_server
 	return $node;
 }
 
-# Kills every process of the server at once, and starts it again when they have gone.
+# Kills every process of the server, and starts it again when they have gone. They all work in the data directory; one
+# that was born last may wait forever for a lock of one that was killed first.
 sub kill_server
 {
 	my ($node) = @_;
-	my ($postmaster) = split /\n/, slurp_file($node->data_dir . '/postmaster.pid');
-	my @processes = @{ rows($node, 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()') };
+	my $directory = abs_path($node->data_dir);
+	my ($postmaster) = split /\n/, slurp_file("$directory/postmaster.pid");
 
 	$node->kill9;
-	kill 'KILL', @processes;
 	for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
 	{
-		last unless kill 0, $postmaster, @processes;
+		my @processes =
+		  grep { (readlink("/proc/$_/cwd") // '') eq $directory } map { basename($_) } glob('/proc/[0-9]*');
+
+		return $node->start unless @processes || kill(0, $postmaster);
+		kill 'KILL', @processes;
 		usleep(10_000);
 	}
-	$node->start;
-	return;
+	die 'the server cannot be killed';
 }
 
 # Passes if the statement is refused with that SQLSTATE.
