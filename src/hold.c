@@ -145,6 +145,9 @@ credit_extend(PG_FUNCTION_ARGS)
 		cl_raise_invalid_transition(&authorization, state, CL_VERB_EXTEND);
 	authorization.expires_at = cl_timeout_end(now, timeout);
 	cl_authorization_store(unit, &authorization);
+
+	/* The account says when it last changed: a transaction with an older snapshot must not miss this. */
+	cl_account_store(unit, &account);
 	result = cl_authorization_result(&authorization, &account, false);
 	cl_unit_end(unit);
 	PG_RETURN_DATUM(result);

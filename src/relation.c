@@ -466,15 +466,18 @@ cl_relation_require_unchanged(clRelation *rel, TM_Result result)
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("could not serialize access due to concurrent update")));
+			break;
 		case TM_Deleted:
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("could not serialize access due to concurrent delete")));
+			break;
 		case TM_SelfModified:
 			ereport(ERROR,
 					(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 					 errmsg("row of \"%s\" was already modified by an operation triggered by the current command",
 							RelationGetRelationName(rel->rel))));
+			break;
 		default:
 			elog(ERROR, "unexpected state %d of a row of \"%s\"", (int) result, RelationGetRelationName(rel->rel));
 	}

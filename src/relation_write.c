@@ -293,6 +293,7 @@ relation_target(clUnit *unit, clRelation *rel)
 
 	rel->target = makeNode(ResultRelInfo);
 	InitResultRelInfo(rel->target, rel->rel, estate->es_range_table_size, NULL, 0);
+	cl_rte_set_updated_columns(estate, estate->es_range_table_size, NULL);
 	estate->es_opened_result_relations = lappend(estate->es_opened_result_relations, rel->target);
 	MemoryContextSwitchTo(old);
 	return rel->target;
