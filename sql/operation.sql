@@ -20,9 +20,9 @@ BEGIN
       MESSAGE = format('table %s does not take partitions by range of created_at', parent),
       HINT = 'The parents are credit_ledger_settled and credit_entry.';
   END IF;
-  IF lower_bound >= upper_bound OR lower_bound < '1970-01-01 00:00:00+00' OR upper_bound = 'infinity' THEN
+  IF lower_bound >= upper_bound OR lower_bound < '1970-01-01 00:00:00+00' THEN
     RAISE invalid_parameter_value USING
-      MESSAGE = 'lower_bound must be before upper_bound, both finite and not before 1970',
+      MESSAGE = 'lower_bound must be before upper_bound, and not before 1970',
       DETAIL = format('Bounds: from %s to %s.', lower_bound, upper_bound);
   END IF;
 

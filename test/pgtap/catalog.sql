@@ -9,7 +9,11 @@ CREATE TEMP VIEW member AS
 SELECT d.classid, d.objid
 FROM pg_depend AS d
 JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'credit_ledger'
-WHERE d.deptype = 'e';
+WHERE d.deptype = 'e'
+  -- From 17 on a table's row type and every type's array type are members, too.
+  AND NOT (d.classid = 'pg_type'::regclass AND EXISTS (
+    SELECT FROM pg_type AS t LEFT JOIN pg_class AS c ON c.oid = t.typrelid
+    WHERE t.oid = d.objid AND (t.typelem <> 0 OR c.relkind <> 'c')));
 
 SELECT is_empty(
   $$SELECT pg_describe_object(classid, objid, 0) FROM member
