@@ -9,7 +9,7 @@ MODULE_big = credit_ledger
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 
 # The install script is joined from its parts in this order.
-SQL_PARTS = types tables alerts functions reading verify operation privileges
+SQL_PARTS = types tables alerts functions reading verify usage judgement reconciliation scheduling monitoring operation privileges
 DATA_built = credit_ledger--$(EXTVERSION).sql
 
 REGRESS = $(sort $(basename $(notdir $(wildcard test/sql/*.sql))))
@@ -38,7 +38,7 @@ test-names:
 
 demo:
 	scripts/install-packages demo
-	scripts/with-server demo/run
+	demo/with-server demo/run
 
 test:
 	scripts/install-packages test

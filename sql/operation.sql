@@ -50,7 +50,9 @@ AS $$
 DECLARE
   app constant text[] := '{credit_authorize,credit_authorize_many,credit_commit,credit_commit_many,'
     'credit_revert,credit_revert_many,credit_extend,credit_balance}';
-  reader constant text[] := '{credit_balance,credit_balance_at,credit_statement,credit_verify,credit_require_account,credit_require_argument}';
+  reader constant text[] := '{credit_balance,credit_balance_at,credit_statement,credit_verify,credit_require_account,credit_require_argument,'
+    'credit_verify_since,credit_judge_campaigns,credit_reconcile,credit_reconcile_campaigns,credit_campaign_status,'
+    'credit_orphaned_authorizations,credit_reconciliation_health,credit_require_usage,credit_require_usage_columns,credit_require_usage_lookup}';
   granted regprocedure;
 BEGIN
   PERFORM @extschema@.credit_require_argument('role', role IS NULL),
@@ -87,7 +89,9 @@ BEGIN
   IF level IN ('reader', 'operator') THEN
     EXECUTE format('GRANT SELECT ON @extschema@.credit_account, @extschema@.credit_ledger, @extschema@.credit_ledger_open, '
                    '@extschema@.credit_ledger_settled, @extschema@.credit_ledger_settled_default, @extschema@.credit_entry, '
-                   '@extschema@.credit_entry_default, @extschema@.credit_idempotency, @extschema@.credit_alert TO %s', role);
+                   '@extschema@.credit_entry_default, @extschema@.credit_idempotency, @extschema@.credit_alert, '
+                   '@extschema@.credit_usage_source, @extschema@.credit_reconciliation_run, @extschema@.credit_finding, '
+                   '@extschema@.credit_job, @extschema@.credit_account_overview, @extschema@.credit_totals TO %s', role);
   END IF;
 END
 $$;

@@ -33,6 +33,23 @@ INSERT INTO expected VALUES
                        'until timestamp with time zone DEFAULT NULL::timestamp with time zone', 'SETOF credit_entry', 's', 's'),
   ('credit_verify', 'org_id text DEFAULT NULL::text', 'SETOF credit_discrepancy', 's', 's'),
   ('credit_sweep', 'as_of timestamp with time zone DEFAULT NULL::timestamp with time zone, max_rows integer DEFAULT 1000', 'integer', 'v', 'u'),
+  ('credit_usage_source_register', 'name text, relation regclass', 'void', 'v', 'u'),
+  ('credit_usage_source_unregister', 'name text', 'boolean', 'v', 'u'),
+  ('credit_reconcile', 'since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, '
+                       'tolerance bigint DEFAULT 10',
+   'TABLE(org_id text, credits_committed bigint, actual_usage bigint, difference bigint)', 's', 'u'),
+  ('credit_reconcile_campaigns', 'since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, '
+                                 'tolerance bigint DEFAULT 10', 'SETOF credit_judgement', 's', 'u'),
+  ('credit_campaign_status', 'campaign_id text, org_id text DEFAULT NULL::text', 'SETOF credit_judgement', 's', 'u'),
+  ('credit_orphaned_authorizations', 'older_than interval DEFAULT ''01:00:00''::interval',
+   'TABLE(authorization_id text, org_id text, campaign_id text, amount bigint, created_at timestamp with time zone, '
+   'expires_at timestamp with time zone)', 's', 's'),
+  ('credit_run_reconciliation', 'since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, '
+                                'tolerance bigint DEFAULT 10', 'credit_reconciliation_run', 'v', 'u'),
+  ('credit_resolve_finding', 'finding_id bigint, action text, note text DEFAULT NULL::text', 'credit_finding', 'v', 'u'),
+  ('credit_schedule_jobs', 'reconcile_schedule text DEFAULT ''0 3 * * *''::text, overdue_after interval DEFAULT ''26:00:00''::interval',
+   'bigint', 'v', 'u'),
+  ('credit_unschedule_jobs', '', 'integer', 'v', 'u'),
   ('credit_create_partition', 'parent regclass, lower_bound timestamp with time zone, upper_bound timestamp with time zone', 'regclass', 'v', 'u'),
   ('credit_grant_privileges', 'role regrole, level text', 'void', 'v', 'u');
 
@@ -43,7 +60,7 @@ FROM pg_proc AS p
 JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'credit_ledger';
 
-SELECT plan(2 * (SELECT count(*) FROM expected)::integer + 3);
+SELECT plan(2 * (SELECT count(*) FROM expected)::integer + 4);
 
 SELECT is((SELECT string_agg(format('(%s) RETURNS %s', arguments, returns), '; ') FROM actual WHERE name = e.name),
           format('(%s) RETURNS %s', arguments, returns), name || ': arguments and result')
@@ -53,7 +70,14 @@ SELECT is((SELECT format('volatile %s, parallel %s', volatility, parallel) FROM 
 FROM expected AS e ORDER BY name;
 
 SELECT is_empty('SELECT name FROM actual WHERE strict', 'no function is strict: NULLs are refused, not passed over');
-SELECT is_empty('SELECT name FROM actual WHERE security_definer', 'no function is SECURITY DEFINER: EXECUTE is the gate');
+SELECT bag_eq(
+  'SELECT name FROM actual WHERE security_definer',
+  $$VALUES ('credit_usage_source_register'), ('credit_usage_source_unregister'), ('credit_reconciliation_record'),
+           ('credit_finding_close'), ('credit_job_record')$$,
+  'only the writers of the tables of reconciliation are SECURITY DEFINER: elsewhere EXECUTE is the gate');
+SELECT is_empty(
+  $$SELECT name FROM actual JOIN pg_proc AS p USING (oid) WHERE security_definer AND p.proconfig IS DISTINCT FROM '{"search_path=pg_catalog, pg_temp"}'$$,
+  'and those have a search_path of their own');
 SELECT is_empty('SELECT name FROM actual GROUP BY name HAVING count(*) > 1', 'no function is overloaded');
 
 SELECT * FROM finish();

@@ -5,7 +5,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(21);
+SELECT plan(28);
 
 CREATE ROLE credit_test_nobody;
 CREATE ROLE credit_test_reader;
@@ -96,6 +96,27 @@ SELECT lives_ok($$SELECT credit_commit((credit_authorize('privileges', 100, 'cam
                 'an application authorizes and commits');
 SELECT throws_ok($$SELECT credit_grant('privileges', 1, 'k')$$, '42501', NULL, 'an application grants nothing');
 SELECT throws_ok($$SELECT * FROM credit_ledger$$, '42501', NULL, 'an application reads no table');
+RESET ROLE;
+
+-- Reconciliation: a reader compares, an operator runs and resolves without a right to write any table, and reads usage
+-- with nobody's right but its own.
+CREATE TABLE usage (org_id text, campaign_id text, used_at timestamptz, quantity bigint);
+INSERT INTO usage VALUES ('privileges', 'campaign', now(), 90);
+GRANT SELECT ON usage TO credit_test_reader, credit_test_operator;
+GRANT USAGE ON SCHEMA public TO credit_test_reader, credit_test_operator;
+SET LOCAL ROLE credit_test_operator;
+SELECT lives_ok($$SELECT credit_usage_source_register('usage', 'usage')$$, 'an operator registers a usage source');
+SELECT lives_ok($$SELECT credit_run_reconciliation()$$, 'an operator runs a reconciliation');
+SELECT is((credit_resolve_finding(finding_id, 'adjust')).resolved_by, 'credit_test_operator', 'an operator resolves a finding')
+FROM credit_finding WHERE org_id = 'privileges';
+SET LOCAL ROLE credit_test_reader;
+SELECT is_empty($$SELECT * FROM credit_reconcile_campaigns() WHERE org_id = 'privileges'$$, 'a reader compares');
+SELECT isnt_empty($$SELECT * FROM credit_account_overview, credit_totals$$, 'a reader has the views');
+SELECT throws_ok($$SELECT credit_run_reconciliation()$$, '42501', NULL, 'a reader runs nothing');
+RESET ROLE;
+REVOKE SELECT ON usage FROM credit_test_operator;
+SET LOCAL ROLE credit_test_operator;
+SELECT throws_ok($$SELECT credit_run_reconciliation()$$, '42501', NULL, 'usage is read with the rights of the caller');
 RESET ROLE;
 SELECT throws_ok($$SELECT credit_grant_privileges('credit_test_app', 'owner')$$, '22023', NULL, 'there is no other level');
 SELECT throws_ok($$SELECT credit_grant_privileges(NULL, 'app')$$, '22004', NULL, 'role must not be NULL');

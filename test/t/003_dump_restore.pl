@@ -4,7 +4,7 @@
 #
 # Method: a ledger in a schema of its own with everything in it: open holds, holds settled by their caller, by timeout,
 # and by a caller correcting the timeout, refunds, adjustments, imported rows with foreign ids, partitions made by
-# credit_create_partition() and by CREATE TABLE ... PARTITION OF, and roles of every level. It is restored by psql from
+# credit_create_partition() and by CREATE TABLE ... PARTITION OF, a run of reconciliation with its findings, and roles of every level. It is restored by psql from
 # a plain dump and by pg_restore from a custom one, each into an empty database, and compared with the original by text.
 # Then the same calls are made in all three databases and their answers compared.
 
@@ -52,10 +52,10 @@ $node->safe_psql(
 				   ('charged by timeout then corrected', 'commit'),
 				   ('given back by timeout', 'revert'::credit_timeout_action)) AS v (name, action);
 	SELECT credit_commit(authorization_id, 7) FROM public.campaign WHERE name = 'charged early';
-	SELECT credit_create_partition('credit_ledger_settled', clock_timestamp(), 'infinity');
+	SELECT credit_create_partition('credit_ledger_settled', clock_timestamp(), '2200-01-01');
 	CREATE TABLE credit_entry_by_hand PARTITION OF credit_entry (PRIMARY KEY (org_id, entry_no))
 	  FOR VALUES FROM ('2020-01-01') TO ('2020-01-02');
-	SELECT credit_create_partition('credit_entry', clock_timestamp(), 'infinity');
+	SELECT credit_create_partition('credit_entry', clock_timestamp(), '2200-01-01');
 
 	INSERT INTO public.campaign
 	  SELECT name, (credit_authorize('globex', 10, campaign_id => name)).authorization_id
@@ -68,6 +68,14 @@ $node->safe_psql(
 	SELECT credit_adjust('globex', -13, 'a-1', 'goodwill withdrawn');
 	SELECT credit_sweep(now() + interval '2 minutes');
 	SELECT credit_commit(authorization_id, 8) FROM public.campaign WHERE name = 'charged by timeout then corrected';
+
+	-- A run of reconciliation with findings, one of them resolved.
+	CREATE TABLE public.usage (org_id text, campaign_id text, used_at timestamptz, quantity bigint);
+	INSERT INTO public.usage VALUES ('acme', 'never authorized', now(), 50), ('globex', 'never authorized', now(), 60);
+	SELECT credit_usage_source_register('usage', 'public.usage');
+	SELECT credit_run_reconciliation();
+	SELECT credit_resolve_finding(finding_id, 'adjust') FROM credit_finding WHERE org_id = 'acme';
+	SELECT credit_job_record('reconcile', '0 3 * * *', '1 day');
 
 	-- Rows of an older system, in a partition made by hand.
 	CREATE TABLE imported PARTITION OF credit_ledger_settled (PRIMARY KEY (authorization_id))
@@ -146,7 +154,7 @@ sub definitions
 		  SELECT c.relname || ' is ' || coalesce(pg_get_expr(c.relpartbound, c.oid), c.relkind::text)
 				 || coalesce(' ' || array_to_string(c.reloptions, ','), '')
 		  UNION ALL SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i WHERE i.indrelid = c.oid
-		  UNION ALL SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t WHERE t.tgrelid = c.oid
+		  UNION ALL SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal
 		  UNION ALL SELECT c.relname || ': ' || pg_get_constraintdef(k.oid) FROM pg_constraint k WHERE k.conrelid = c.oid
 		  UNION ALL SELECT c.relname || ': ' || a::text FROM unnest(c.relacl) a) AS of_class(definition)
 		WHERE n.nspname = 'credits'
@@ -189,6 +197,9 @@ sub continue_work
 		SELECT entry_no, kind, amount, balance_after, available, replayed FROM credit_grant('globex', 5, 'g-2');
 		RESET ROLE;
 		SELECT credit_sweep(now() + interval '1 day');
+		INSERT INTO usage VALUES ('acme', 'never authorized', now(), 40);
+		SELECT run_id, findings_new, findings_open FROM credit_run_reconciliation();
+		SELECT finding_id, org_id, campaign_id, verdict, difference, resolution FROM credit_finding ORDER BY finding_id;
 		SELECT campaign_id, status, amount, refunded_amount, settled_by, tableoid::regclass
 		FROM credit_ledger ORDER BY org_id, campaign_id NULLS FIRST}, database => $database);
 }
