@@ -18,7 +18,8 @@ CREATE TABLE sends (
   org_id      text NOT NULL REFERENCES organizations,
   campaign_id text NOT NULL REFERENCES campaigns,
   recipient   text NOT NULL,
-  status      text NOT NULL DEFAULT 'queued' CHECK (status IN ('queued', 'sent', 'bounced'))
+  status      text NOT NULL DEFAULT 'queued' CHECK (status IN ('queued', 'sent', 'bounced')),
+  queued_at   timestamptz NOT NULL DEFAULT now()
 );
 
 INSERT INTO organizations VALUES ('acme', 'Acme Ltd'), ('globex', 'Globex Inc');
