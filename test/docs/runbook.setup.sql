@@ -8,7 +8,8 @@ CREATE TABLE sends (
   id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   org_id      text NOT NULL,
   campaign_id text NOT NULL REFERENCES campaigns,
-  status      text NOT NULL
+  status      text NOT NULL,
+  sent_at     timestamptz NOT NULL DEFAULT '2026-01-05 09:05:00+00'
 );
 
 INSERT INTO campaigns VALUES
