@@ -202,6 +202,22 @@ def timed(side, statement):
         SELECT extract(epoch FROM clock_timestamp() - :'start') * 1000""", search_path=side.search_path)[0][0])
 
 
+def reconciliation(bench):
+    """A run over the last day, a twentieth of bench.history, alone in its ledger and with nineteen days before it."""
+    sides = [replace(EXTENSION, name=name, database=name) for name in ("day", "twenty_days")]
+    for side, days in zip(sides, (1, 20), strict=True):
+        bench.make_database(side.database)
+        psql(side.database, file="history.sql", search_path="extension", rows=bench.history * days // 20, span=f"{days} days")
+        psql(side.database, file="usage.sql", search_path="extension")
+    for number, side in bench.rounds(sides):
+        bench.emit("reconciliation", side.name, "ms", number, timed(side, """
+            DO $$ BEGIN
+              IF (SELECT findings_new FROM credit_run_reconciliation(now() - interval '1 day', now())) > 0 THEN
+                RAISE 'the ledger does not agree with its usage';
+              END IF;
+            END $$"""))
+
+
 CASES = {
     "spread_1": spread(1),
     "spread_16": spread(16),
@@ -212,4 +228,5 @@ CASES = {
     "many_one": many("many_one", 1),
     "wal": wal,
     "history": history,
+    "reconciliation": reconciliation,
 }

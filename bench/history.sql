@@ -1,6 +1,11 @@
--- Fills the extension's tables with :rows authorizations committed over the last year, spread over the organisations of
+-- Fills the extension's tables with :rows authorizations committed over the last :span, spread over the organisations of
 -- accounts.sql, as if they had been made through the functions: credit_verify finds nothing. Straight INSERTs, since
 -- what the functions would take hours for is not what is measured. Wants search_path = extension and no holds yet.
+
+\if :{?span}
+\else
+  \set span '1 year'
+\endif
 
 CREATE FUNCTION pg_temp.id(p_at timestamptz, p_no bigint) RETURNS text LANGUAGE sql IMMUTABLE AS $$
   SELECT 'auth-' || string_agg(substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 1 + (ms >> (5 * digit) & 31)::integer, 1), '' ORDER BY digit DESC)
@@ -11,7 +16,7 @@ $$;
 -- One row an authorization: the organisations take turns, so the ordinal of an authorization within its account is known.
 CREATE TEMP TABLE history AS
 SELECT pg_temp.id(at, no) AS id, 'org-' || 1 + no % 10000 AS org, 'h-' || no AS campaign, at, 2 + no / 10000 AS entry_no
-FROM (SELECT no, now() - interval '1 year' + interval '1 year' * (no::double precision / :rows) AS at
+FROM (SELECT no, now() - :'span'::interval + :'span'::interval * (no::double precision / :rows) AS at
       FROM generate_series(0, :rows - 1) no) t;
 
 INSERT INTO credit_ledger_settled

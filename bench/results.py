@@ -18,6 +18,7 @@ TITLES = {
     "history_sweep": "credit_sweep of 10,000 expired holds",
     "history_orphans": "the runbook's orphan query",
     "history_upkeep": "the tables after the cases with history",
+    "reconciliation": "reconciliation of a day, by itself and after nineteen others",
 }
 
 
@@ -77,6 +78,7 @@ COMPARISONS = [
     Comparison("history_sweep", "ms", "empty", _RIVAL),
     Comparison("history_sweep", "ms right after a checkpoint", "history", "empty"),
     Comparison("history_orphans", "ms", "history", "empty", at_most=1.2),
+    Comparison("reconciliation", "ms", "twenty_days", "day"),
 ]
 
 
