@@ -52,8 +52,18 @@ static const clTable account_table = {
 				"low_balance_threshold", "frozen", "created_at", "metadata"},
 };
 
+/* Only a suggestion: the row may be gone or another one by now, even of another table. */
+static struct
+{
+	int length; /* 0: none */
+	char org_id[CL_MAX_IDENTIFIER];
+	ItemPointerData place;
+} last_stored;
+
 static clLockResult account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *account);
 static bool account_find(clUnit *unit, text *org_id, clAccount *account);
+static bool account_find_where_last(clUnit *unit, text *org_id, clAccount *account);
+static void account_remember(const clAccount *account);
 static void account_create(clUnit *unit, text *org_id, clAccount *account);
 static void account_read(clAccount *account);
 static void account_set_int64(clAccount *account, int column, int64 value);
@@ -109,6 +119,7 @@ cl_account_store(clUnit *unit, clAccount *account)
 	account_set_int64(account, ACCOUNT_LAST_ENTRY_NO, account->last_entry_no);
 	account_set_int64(account, ACCOUNT_UPDATED_AT, account->updated_at);
 	cl_relation_update(unit, account->rel, &account->row);
+	account_remember(account);
 	cl_low_balance_follow(unit, account, account->level_before);
 }
 
@@ -134,7 +145,31 @@ account_find(clUnit *unit, text *org_id, clAccount *account)
 	clKey key = {ACCOUNT_ORG_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(org_id)};
 
 	account->rel = cl_relation_open(unit, cl_table_oid(CL_TABLE_ACCOUNT), &account_table);
-	return cl_relation_find(unit, account->rel, 1, &key, &account->row);
+	return account_find_where_last(unit, org_id, account) ||
+		cl_relation_find(unit, account->rel, 1, &key, &account->row);
+}
+
+/*
+ * Look where this session left the account that it stored last.  Callers come
+ * back to an organisation, to settle what they held; and in a transaction
+ * with many calls an index scan passes all versions that the account had.
+ */
+static bool
+account_find_where_last(clUnit *unit, text *org_id, clAccount *account)
+{
+	if (last_stored.length != VARSIZE_ANY_EXHDR(org_id) ||
+		memcmp(last_stored.org_id, VARDATA_ANY(org_id), last_stored.length) != 0 ||
+		!cl_relation_fetch(unit, account->rel, &last_stored.place, &account->row))
+		return false;
+	return cl_identifier_equal(DatumGetTextPP(account->row.values[ACCOUNT_ORG_ID - 1]), org_id);
+}
+
+static void
+account_remember(const clAccount *account)
+{
+	last_stored.length = VARSIZE_ANY_EXHDR(account->org_id);
+	memcpy(last_stored.org_id, VARDATA_ANY(account->org_id), last_stored.length);
+	last_stored.place = account->row.place;
 }
 
 /* Make an empty account, unless somebody else did meanwhile. */

@@ -86,7 +86,7 @@ cl_authorization_find(clUnit *unit, text *authorization_id, clAuthorization *aut
 clPlace
 cl_authorization_place(const clAuthorization *authorization)
 {
-	return (clPlace) {authorization->leaf, cl_row_place(&authorization->row)};
+	return (clPlace) {authorization->leaf, authorization->row.place};
 }
 
 void

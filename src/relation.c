@@ -18,6 +18,7 @@
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -240,12 +241,6 @@ cl_row_set_null(clRow *row, int column)
 	row->changed |= UINT32_C(1) << (column - 1);
 }
 
-ItemPointerData
-cl_row_place(const clRow *row)
-{
-	return row->tuple->t_self;
-}
-
 /* Copy a slot's row to our own memory, so that the buffer need not stay pinned. */
 static void
 row_read(clRelation *rel, TupleTableSlot *slot, clRow *row)
@@ -254,6 +249,7 @@ row_read(clRelation *rel, TupleTableSlot *slot, clRow *row)
 
 	row->changed = 0;
 	row->tuple = ExecCopySlotHeapTuple(slot);
+	row->place = row->tuple->t_self;
 	if (rel->in_order)
 		heap_deform_tuple(row->tuple, desc, row->values, row->nulls);
 	else
@@ -370,7 +366,9 @@ cl_relation_find(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, cl
 bool
 cl_relation_fetch(clUnit *unit, clRelation *rel, ItemPointer place, clRow *row)
 {
-	if (!table_tuple_fetch_row_version(rel->rel, place, unit->snapshot, rel->slot))
+	/* The table may have been truncated since. */
+	if (ItemPointerGetBlockNumber(place) >= RelationGetNumberOfBlocks(rel->rel) ||
+		!table_tuple_fetch_row_version(rel->rel, place, unit->snapshot, rel->slot))
 		return false;
 	row_read(rel, rel->slot, row);
 	ExecClearTuple(rel->slot);
@@ -435,7 +433,7 @@ index_starts_with(clRelation *rel, Relation index, int nkeys, const clKey *keys)
 clLockResult
 cl_relation_lock(clUnit *unit, clRelation *rel, clRow *row, bool skip_locked)
 {
-	ItemPointerData tid = row->tuple->t_self;
+	ItemPointerData tid = row->place;
 	TM_FailureData failure;
 	TM_Result result;
 

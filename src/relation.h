@@ -50,6 +50,7 @@ typedef struct clRow
 	bool nulls[CL_MAX_COLUMNS];
 	uint32 changed;				 /* bit: column number - 1, see cl_row_set */
 	struct HeapTupleData *tuple; /* as it was read, or NULL */
+	ItemPointerData place;		 /* where it was read, or updated to */
 } clRow;
 
 /*
@@ -109,7 +110,6 @@ extern bool cl_relation_find(clUnit *unit, clRelation *rel, int nkeys, const clK
  * It may be another row by now; the caller looks.
  */
 extern bool cl_relation_fetch(clUnit *unit, clRelation *rel, ItemPointer place, clRow *row);
-extern ItemPointerData cl_row_place(const clRow *row);
 
 extern clScan *cl_scan_begin(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys);
 extern bool cl_scan_next(clScan *scan, clRow *row);

@@ -112,7 +112,7 @@ cl_relation_update(clUnit *unit, clRelation *rel, clRow *row)
 	EState *estate = unit->estate;
 	ResultRelInfo *target = relation_target(unit, rel);
 	TupleTableSlot *slot = relation_write_slot(unit, rel);
-	ItemPointerData tid = row->tuple->t_self;
+	ItemPointerData tid = row->place;
 	LockTupleMode lockmode;
 	TM_FailureData failure;
 	TM_Result result;
@@ -155,6 +155,7 @@ cl_relation_update(clUnit *unit, clRelation *rel, clRow *row)
 		recheck = cl_insert_index_tuples(target, slot, estate, true, false, NULL, indexes);
 	}
 	ExecARUpdateTriggers(estate, target, NULL, NULL, &tid, NULL, slot, recheck, NULL, false);
+	row->place = slot->tts_tid;
 }
 
 /*
@@ -175,7 +176,7 @@ relation_delete(clUnit *unit, clRelation *rel, const clRow *row)
 {
 	EState *estate = unit->estate;
 	ResultRelInfo *target = relation_target(unit, rel);
-	ItemPointerData tid = row->tuple->t_self;
+	ItemPointerData tid = row->place;
 	TM_FailureData failure;
 	TM_Result result;
 
