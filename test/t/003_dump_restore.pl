@@ -52,10 +52,10 @@ $node->safe_psql(
 				   ('charged by timeout then corrected', 'commit'),
 				   ('given back by timeout', 'revert'::credit_timeout_action)) AS v (name, action);
 	SELECT credit_commit(authorization_id, 7) FROM public.campaign WHERE name = 'charged early';
-	SELECT credit_create_partition('credit_ledger_settled', clock_timestamp(), '2200-01-01');
+	SELECT credit_create_partition('credit_ledger_settled', clock_timestamp(), 'infinity');
 	CREATE TABLE credit_entry_by_hand PARTITION OF credit_entry (PRIMARY KEY (org_id, entry_no))
 	  FOR VALUES FROM ('2020-01-01') TO ('2020-01-02');
-	SELECT credit_create_partition('credit_entry', clock_timestamp(), '2200-01-01');
+	SELECT credit_create_partition('credit_entry', clock_timestamp(), 'infinity');
 
 	INSERT INTO public.campaign
 	  SELECT name, (credit_authorize('globex', 10, campaign_id => name)).authorization_id
