@@ -9,7 +9,7 @@ MODULE_big = credit_ledger
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 
 # The install script is joined from its parts in this order.
-SQL_PARTS = types tables alerts functions reading verify usage judgement reconciliation scheduling monitoring operation privileges
+SQL_PARTS = types tables alerts functions reading worker health verify usage judgement reconciliation scheduling monitoring operation privileges
 DATA_built = credit_ledger--$(EXTVERSION).sql
 
 REGRESS = $(sort $(basename $(notdir $(wildcard test/sql/*.sql))))

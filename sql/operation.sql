@@ -89,7 +89,7 @@ BEGIN
   IF level IN ('reader', 'operator') THEN
     EXECUTE format('GRANT SELECT ON @extschema@.credit_account, @extschema@.credit_ledger, @extschema@.credit_ledger_open, '
                    '@extschema@.credit_ledger_settled, @extschema@.credit_ledger_settled_default, @extschema@.credit_entry, '
-                   '@extschema@.credit_entry_default, @extschema@.credit_idempotency, @extschema@.credit_alert, '
+                   '@extschema@.credit_entry_default, @extschema@.credit_idempotency, @extschema@.credit_alert, @extschema@.credit_stat, '
                    '@extschema@.credit_usage_source, @extschema@.credit_reconciliation_run, @extschema@.credit_finding, '
                    '@extschema@.credit_job, @extschema@.credit_account_overview, @extschema@.credit_totals TO %s', role);
   END IF;

@@ -20,12 +20,12 @@
 #include "arguments.h"
 #include "catalog.h"
 #include "compat.h"
+#include "counters.h"
 #include "errors.h"
 #include "identifier.h"
 #include "low_balance.h"
 #include "results.h"
 
-PG_FUNCTION_INFO_V1(credit_account_configure);
 PG_FUNCTION_INFO_V1(credit_balance);
 PG_FUNCTION_INFO_V1(credit_require_account);
 
@@ -128,6 +128,7 @@ account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *a
 {
 	clLockResult result = CL_LOCK_GONE;
 
+	cl_count_organisation(org_id);
 	if (account_find(unit, org_id, account))
 		result = cl_relation_lock(unit, account->rel, &account->row, skip_locked);
 	if (result != CL_LOCKED)
@@ -305,8 +306,7 @@ raise_account_not_found(const text *org_id)
  * credit_account_configure(org_id, credit_limit, overage_limit,
  *		low_balance_threshold, frozen, metadata)
  */
-Datum
-credit_account_configure(PG_FUNCTION_ARGS)
+CL_COUNTED_FUNCTION(credit_account_configure, CL_CALL_CONFIGURE)
 {
 	text *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
 	clUnit *unit;
@@ -333,6 +333,7 @@ credit_account_configure(PG_FUNCTION_ARGS)
 	(void) cl_account_now(&account);
 	cl_account_store(unit, &account);
 
+	cl_count_answer(false);
 	result = cl_relation_composite(account.rel, &account.row);
 	cl_unit_end(unit);
 	PG_RETURN_DATUM(result);

@@ -18,6 +18,7 @@
 
 #include "authorization.h"
 #include "authorization_id.h"
+#include "counters.h"
 #include "errors.h"
 #include "identifier.h"
 
@@ -70,6 +71,7 @@ cl_authorization_charged(const clAuthorization *authorization)
 void
 cl_authorization_get(clUnit *unit, text *authorization_id, clAuthorization *authorization)
 {
+	cl_count_authorization(authorization_id);
 	if (!cl_authorization_find(unit, authorization_id, authorization))
 		ereport(ERROR,
 				(errcode(ERRCODE_CL_AUTHORIZATION_NOT_FOUND),

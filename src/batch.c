@@ -23,6 +23,7 @@
 #include "utils/memutils.h"
 
 #include "arguments.h"
+#include "counters.h"
 #include "guc.h"
 #include "hold.h"
 #include "identifier.h"
@@ -30,10 +31,6 @@
 #include "settlement.h"
 
 #define CHUNK_ITEMS 1000
-
-PG_FUNCTION_INFO_V1(credit_authorize_many);
-PG_FUNCTION_INFO_V1(credit_commit_many);
-PG_FUNCTION_INFO_V1(credit_revert_many);
 
 typedef struct BatchItem
 {
@@ -100,8 +97,7 @@ static bool settle_perform(Batch *batch, BatchItem *item);
  */
 
 /* credit_authorize_many(org_ids, amounts, campaign_ids, idempotency_keys, timeout) */
-Datum
-credit_authorize_many(PG_FUNCTION_ARGS)
+CL_COUNTED_FUNCTION(credit_authorize_many, CL_CALL_AUTHORIZE)
 {
 	Batch batch = {.what = "credit_authorize_many()",
 				   .prepare = authorize_prepare,
@@ -120,8 +116,7 @@ credit_authorize_many(PG_FUNCTION_ARGS)
 }
 
 /* credit_commit_many(authorization_ids, amounts_used) */
-Datum
-credit_commit_many(PG_FUNCTION_ARGS)
+CL_COUNTED_FUNCTION(credit_commit_many, CL_CALL_COMMIT)
 {
 	Batch batch = {.what = "credit_commit_many()",
 				   .prepare = settle_prepare,
@@ -136,8 +131,7 @@ credit_commit_many(PG_FUNCTION_ARGS)
 }
 
 /* credit_revert_many(authorization_ids, reason) */
-Datum
-credit_revert_many(PG_FUNCTION_ARGS)
+CL_COUNTED_FUNCTION(credit_revert_many, CL_CALL_REVERT)
 {
 	Batch batch = {.what = "credit_revert_many()",
 				   .prepare = settle_prepare,

@@ -13,14 +13,12 @@
 #include "arguments.h"
 #include "authorization_id.h"
 #include "compat.h"
+#include "counters.h"
 #include "errors.h"
 #include "guc.h"
 #include "hold.h"
 #include "results.h"
 #include "transition.h"
-
-PG_FUNCTION_INFO_V1(credit_authorize);
-PG_FUNCTION_INFO_V1(credit_extend);
 
 pg_noreturn static void raise_detached(const clIdempotency *call);
 static void require_not_frozen(const clAccount *account);
@@ -66,8 +64,7 @@ cl_hold(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *t
  * credit_authorize(org_id, amount, campaign_id, idempotency_key, timeout,
  *		timeout_action, metadata)
  */
-Datum
-credit_authorize(PG_FUNCTION_ARGS)
+CL_COUNTED_FUNCTION(credit_authorize, CL_CALL_AUTHORIZE)
 {
 	text *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
 	int64 amount = cl_arg_amount(fcinfo, 1, "amount", 1);
@@ -123,8 +120,7 @@ require_not_frozen(const clAccount *account)
 }
 
 /* credit_extend(authorization_id, timeout) */
-Datum
-credit_extend(PG_FUNCTION_ARGS)
+CL_COUNTED_FUNCTION(credit_extend, CL_CALL_EXTEND)
 {
 	text *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
 	Interval *timeout = cl_arg_optional_timeout(fcinfo, 1, "timeout");

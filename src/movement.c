@@ -15,15 +15,12 @@
 
 #include "arguments.h"
 #include "compat.h"
+#include "counters.h"
 #include "entry.h"
 #include "errors.h"
 #include "idempotency.h"
 #include "results.h"
 #include "transition.h"
-
-PG_FUNCTION_INFO_V1(credit_grant);
-PG_FUNCTION_INFO_V1(credit_adjust);
-PG_FUNCTION_INFO_V1(credit_refund);
 
 static bool movement_replay(clUnit *unit, clAccount *account, clIdempotency *call, clEntry *entry);
 static void movement_post(clUnit *unit, clAccount *account, clIdempotency *call, clEntry *entry, TimestampTz now);
@@ -31,8 +28,7 @@ static Datum movement_finish(clUnit *unit, clAccount *account, const clEntry *en
 static void require_refundable(const clAuthorization *authorization, int64 amount);
 
 /* credit_grant(org_id, amount, idempotency_key, reason, metadata) */
-Datum
-credit_grant(PG_FUNCTION_ARGS)
+CL_COUNTED_FUNCTION(credit_grant, CL_CALL_GRANT)
 {
 	text *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
 	int64 amount = cl_arg_amount(fcinfo, 1, "amount", 1);
@@ -56,8 +52,7 @@ credit_grant(PG_FUNCTION_ARGS)
 }
 
 /* credit_adjust(org_id, amount, idempotency_key, reason) */
-Datum
-credit_adjust(PG_FUNCTION_ARGS)
+CL_COUNTED_FUNCTION(credit_adjust, CL_CALL_ADJUST)
 {
 	text *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
 	int64 amount = cl_arg_amount(fcinfo, 1, "amount", PG_INT64_MIN);
@@ -88,8 +83,7 @@ credit_adjust(PG_FUNCTION_ARGS)
 }
 
 /* credit_refund(authorization_id, idempotency_key, amount, reason) */
-Datum
-credit_refund(PG_FUNCTION_ARGS)
+CL_COUNTED_FUNCTION(credit_refund, CL_CALL_REFUND)
 {
 	text *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
 	text *key = cl_arg_identifier(fcinfo, 1, "idempotency_key");

@@ -12,6 +12,7 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
+#include "counters.h"
 #include "results.h"
 
 #define MAX_ATTRIBUTES 15
@@ -55,6 +56,7 @@ cl_movement_result(const clEntry *entry, const clAccount *account, bool replayed
 {
 	Answer answer = {0};
 
+	cl_count_answer(replayed);
 	add_text(&answer, account->org_id);
 	add(&answer, Int64GetDatum(entry->entry_no), false);
 	add(&answer, cl_enum_datum(CL_ENUM_ENTRY_KIND, entry->kind), false);
@@ -85,6 +87,7 @@ add_authorization(Answer *answer, const clAuthorization *authorization, const cl
 {
 	bool is_open = authorization->status == CL_AUTHORIZED;
 
+	cl_count_answer(replayed);
 	add_text(answer, authorization->authorization_id);
 	add_text(answer, authorization->org_id);
 	add_text(answer, authorization->campaign_id);

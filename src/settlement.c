@@ -17,13 +17,11 @@
 
 #include "arguments.h"
 #include "compat.h"
+#include "counters.h"
 #include "entry.h"
 #include "errors.h"
 #include "results.h"
 #include "settlement.h"
-
-PG_FUNCTION_INFO_V1(credit_commit);
-PG_FUNCTION_INFO_V1(credit_revert);
 
 static Datum settle_by_caller(const char *what, text *authorization_id, const clSettlement *settlement);
 static void settlement_apply(clUnit *unit, clAccount *account, clAuthorization *authorization,
@@ -127,8 +125,7 @@ raise_committed_with_another_amount(const clAuthorization *authorization, int64 
  */
 
 /* credit_commit(authorization_id, amount_used) */
-Datum
-credit_commit(PG_FUNCTION_ARGS)
+CL_COUNTED_FUNCTION(credit_commit, CL_CALL_COMMIT)
 {
 	text *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
 	clSettlement settlement = {.verb = CL_VERB_COMMIT, .all = PG_ARGISNULL(1)};
@@ -139,8 +136,7 @@ credit_commit(PG_FUNCTION_ARGS)
 }
 
 /* credit_revert(authorization_id, reason) */
-Datum
-credit_revert(PG_FUNCTION_ARGS)
+CL_COUNTED_FUNCTION(credit_revert, CL_CALL_REVERT)
 {
 	text *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
 	clSettlement settlement = {.verb = CL_VERB_REVERT, .all = true};

@@ -10,7 +10,8 @@
  *
  * What was read without a lock is only a suggestion.  Once the account is
  * locked, each hold is read again, and settled if it is still live and still
- * expired.
+ * expired.  An organisation that is locked, or whose holds cannot be settled,
+ * is left for the next sweep.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,6 +26,7 @@
 #include "account.h"
 #include "arguments.h"
 #include "authorization.h"
+#include "counters.h"
 #include "identifier.h"
 #include "settlement.h"
 #include "sweep.h"
@@ -44,6 +46,7 @@ typedef struct Candidate
 typedef struct Chunk
 {
 	TimestampTz as_of;
+	HTAB *passed_over;
 	int count;
 	Candidate candidates[CHUNK_ROWS];
 } Chunk;
@@ -54,10 +57,12 @@ static int sweep_chunk(const Chunk *chunk);
 static bool sweep_guarded(const Chunk *chunk, int first, int count, int *settled);
 static int sweep_range(const Chunk *chunk, int first, int count);
 static int sweep_organisation(const Chunk *chunk, int first, int count);
+static bool is_passed_over(const Chunk *chunk, const text *org_id);
+static void pass_over(const Chunk *chunk, const text *org_id);
 static int organisation_end(const Chunk *chunk, int first, int end);
 
 int
-cl_sweep(TimestampTz as_of, int max_rows)
+cl_sweep(TimestampTz as_of, int max_rows, HTAB *passed_over)
 {
 	clUnit *unit = cl_unit_begin("credit_sweep()");
 	clScan *scan = cl_authorization_scan_expired(unit, as_of);
@@ -71,6 +76,7 @@ cl_sweep(TimestampTz as_of, int max_rows)
 		Chunk *chunk = palloc(sizeof(Chunk));
 
 		chunk->as_of = as_of;
+		chunk->passed_over = passed_over;
 		if (chunk_read(scan, chunk, max_rows - settled) == 0)
 			break;
 		settled += sweep_chunk(chunk);
@@ -84,6 +90,32 @@ cl_sweep(TimestampTz as_of, int max_rows)
 	return settled;
 }
 
+/* In the current memory context. */
+HTAB *
+cl_sweep_passed_over(void)
+{
+	HASHCTL info = {.keysize = CL_MAX_IDENTIFIER + 1,
+					.entrysize = CL_MAX_IDENTIFIER + 1,
+					.hcxt = CurrentMemoryContext};
+
+	return hash_create("organisations passed over", 64, &info, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+TimestampTz
+cl_sweep_oldest(TimestampTz as_of)
+{
+	clUnit *unit = cl_unit_begin_reading();
+	clScan *scan = cl_authorization_scan_expired(unit, as_of);
+	clAuthorization authorization;
+	TimestampTz oldest = 0;
+
+	if (cl_authorization_next_expired(scan, &authorization))
+		oldest = authorization.expires_at;
+	cl_scan_end(scan);
+	cl_unit_end(unit);
+	return oldest;
+}
+
 static int
 chunk_read(clScan *scan, Chunk *chunk, int max_rows)
 {
@@ -92,6 +124,8 @@ chunk_read(clScan *scan, Chunk *chunk, int max_rows)
 	chunk->count = 0;
 	while (chunk->count < Min(max_rows, CHUNK_ROWS) && cl_authorization_next_expired(scan, &authorization))
 	{
+		if (is_passed_over(chunk, authorization.org_id))
+			continue;
 		chunk->candidates[chunk->count].org_id = authorization.org_id;
 		chunk->candidates[chunk->count].authorization_id = authorization.authorization_id;
 		chunk->candidates[chunk->count].position = chunk->count;
@@ -169,10 +203,15 @@ sweep_guarded(const Chunk *chunk, int first, int count, int *settled)
 			category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_SYSTEM_ERROR)
 			ReThrowError(error);
 		if (one_organisation)
+		{
+			char *org_id = text_to_cstring(chunk->candidates[first].org_id);
+
+			pass_over(chunk, chunk->candidates[first].org_id);
+			cl_count_failure(CL_CALL_SWEEP, org_id, "", error->sqlerrcode, error->message);
 			ereport(WARNING,
 					(errcode(error->sqlerrcode),
-					 errmsg("could not settle expired holds of organisation \"%s\": %s",
-							text_to_cstring(chunk->candidates[first].org_id), error->message)));
+					 errmsg("could not settle expired holds of organisation \"%s\": %s", org_id, error->message)));
+		}
 		FreeErrorData(error);
 	}
 	PG_END_TRY();
@@ -216,9 +255,32 @@ sweep_organisation(const Chunk *chunk, int first, int count)
 		}
 		if (settled > 0)
 			cl_account_store(unit, &account);
+		cl_count_success(CL_CALL_SWEEP, settled);
 	}
+	else
+		pass_over(chunk, chunk->candidates[first].org_id);
 	cl_unit_end(unit);
 	return settled;
+}
+
+static bool
+is_passed_over(const Chunk *chunk, const text *org_id)
+{
+	char key[CL_MAX_IDENTIFIER + 1];
+
+	if (hash_get_num_entries(chunk->passed_over) == 0)
+		return false;
+	text_to_cstring_buffer(org_id, key, sizeof(key));
+	return hash_search(chunk->passed_over, key, HASH_FIND, NULL) != NULL;
+}
+
+static void
+pass_over(const Chunk *chunk, const text *org_id)
+{
+	char key[CL_MAX_IDENTIFIER + 1];
+
+	text_to_cstring_buffer(org_id, key, sizeof(key));
+	(void) hash_search(chunk->passed_over, key, HASH_ENTER, NULL);
 }
 
 /* Where the organisation that starts at first ends. */
@@ -240,5 +302,5 @@ credit_sweep(PG_FUNCTION_ARGS)
 
 	cl_require_not_null(PG_ARGISNULL(1), "max_rows");
 	cl_require_minimum(PG_GETARG_INT32(1), "max_rows", 1);
-	PG_RETURN_INT32(cl_sweep(as_of, PG_GETARG_INT32(1)));
+	PG_RETURN_INT32(cl_sweep(as_of, PG_GETARG_INT32(1), cl_sweep_passed_over()));
 }

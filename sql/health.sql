@@ -1,0 +1,109 @@
+-- credit_health: whether what should happen by itself does. A check that is not ok says what to do about it.
+
+CREATE TYPE credit_health_status AS ENUM ('ok', 'warning', 'critical');
+COMMENT ON TYPE credit_health_status IS 'how a check of credit_health turned out';
+
+CREATE FUNCTION credit_health(OUT check_name text, OUT status credit_health_status, OUT detail text, OUT what_to_do text)
+  RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  worker record;
+  expected boolean;
+  sweep_interval interval;
+  age interval;
+  drained timestamptz;
+  scheduled boolean;
+BEGIN
+  SELECT * INTO worker FROM @extschema@.credit_worker_status();
+  sweep_interval := current_setting('credit_ledger.sweep_interval');
+  expected := worker.preloaded AND worker.enabled AND NOT pg_is_in_recovery();
+
+  check_name := 'preloaded';
+  status := CASE WHEN worker.preloaded THEN 'ok' ELSE 'warning' END;
+  detail := CASE WHEN worker.preloaded THEN 'the library is preloaded' ELSE 'the library is not preloaded: no worker, no counters' END;
+  what_to_do := CASE WHEN NOT worker.preloaded THEN
+    'Add credit_ledger to shared_preload_libraries and restart the server, or schedule credit_sweep() and credit_maintain() every minute.' END;
+  RETURN NEXT;
+
+  check_name := 'worker';
+  CASE
+    WHEN worker.launcher_pid IS NOT NULL AND worker.enabled THEN
+      status := 'ok';
+      detail := format('process %s, since %s', worker.launcher_pid, date_trunc('second', worker.launcher_started_at));
+      what_to_do := NULL;
+    WHEN pg_is_in_recovery() THEN
+      status := 'ok';
+      detail := 'starts when this standby is promoted';
+      what_to_do := NULL;
+    WHEN NOT worker.preloaded THEN
+      status := 'warning';
+      detail := 'there is none';
+      what_to_do := 'See preloaded.';
+    WHEN NOT worker.enabled THEN
+      status := 'warning';
+      detail := 'credit_ledger.worker is off: nothing is settled by itself';
+      what_to_do := 'Set credit_ledger.worker = on and reload, unless this is a copy that must not charge anybody.';
+    ELSE
+      status := 'critical';
+      detail := 'it is not running';
+      what_to_do := 'It comes back by itself within seconds. If it does not, read the server''s log.';
+  END CASE;
+  RETURN NEXT;
+
+  check_name := 'last_sweep';
+  age := clock_timestamp() - worker.last_sweep_at;
+  CASE
+    WHEN NOT expected THEN
+      status := 'ok';
+      detail := 'none is to be expected';
+      what_to_do := NULL;
+    WHEN worker.last_error_at > coalesce(worker.last_sweep_at, '-infinity') THEN
+      status := 'critical';
+      detail := format('it failed: %s', worker.last_error);
+      what_to_do := 'Read the server''s log.';
+    WHEN age <= 3 * sweep_interval + interval '10 seconds' THEN
+      status := 'ok';
+      detail := format('%s ago; it settled %s', date_trunc('second', age), worker.last_settled);
+      what_to_do := NULL;
+    ELSE
+      status := 'warning';
+      detail := coalesce(format('%s ago', date_trunc('second', age)), 'none yet');
+      what_to_do := 'If this stays, look for a shortage of background workers (max_worker_processes) in the server''s log.';
+  END CASE;
+  RETURN NEXT;
+
+  check_name := 'oldest_expired_hold';
+  SELECT clock_timestamp() - min(o.expires_at) INTO age FROM @extschema@.credit_ledger_open o;
+  status := CASE WHEN age > current_setting('credit_ledger.sweep_lag_threshold')::interval THEN 'critical'
+                 WHEN age > sweep_interval + interval '1 minute' THEN 'warning'
+                 ELSE 'ok' END;
+  detail := CASE WHEN age > interval '0' THEN format('expired %s ago', date_trunc('second', age)) ELSE 'none' END;
+  what_to_do := CASE WHEN status <> 'ok' THEN
+    'See whether its account is locked (pg_locks) or credit_recent_failures() names it. Without the worker, call credit_sweep().' END;
+  RETURN NEXT;
+
+  check_name := 'counters';
+  SELECT max(s.minute) INTO drained FROM @extschema@.credit_stat s;
+  status := CASE WHEN worker.preloaded THEN 'ok' ELSE 'warning' END;
+  detail := CASE WHEN NOT worker.preloaded THEN 'nothing is counted' ELSE coalesce(format('newest of %s', drained), 'nothing counted yet') END;
+  what_to_do := CASE WHEN NOT worker.preloaded THEN 'See preloaded.' END;
+  RETURN NEXT;
+
+  check_name := 'pg_cron';
+  IF EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron') THEN
+    EXECUTE 'SELECT EXISTS (SELECT FROM cron.job WHERE active AND database = current_database() AND command LIKE ''%credit\_run\_reconciliation%'')'
+      INTO scheduled;
+    status := CASE WHEN scheduled THEN 'ok' ELSE 'warning' END;
+    detail := CASE WHEN scheduled THEN 'reconciliation is scheduled' ELSE 'reconciliation is not scheduled' END;
+    what_to_do := CASE WHEN NOT scheduled THEN 'SELECT credit_schedule_jobs()' END;
+  ELSE
+    status := 'warning';
+    detail := 'pg_cron is not in this database';
+    what_to_do := 'From the database that has it, schedule the reconciliation with cron.schedule_in_database().';
+  END IF;
+  RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION credit_health() IS
+  'one row a check: ok, warning or critical, what was seen, and what to do about it';
