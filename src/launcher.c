@@ -114,6 +114,7 @@ cl_launcher_main(Datum arg)
 		}
 		if (now >= refresh_at)
 		{
+			pgstat_report_activity(STATE_IDLE, cl_worker ? "having expired holds settled in every database with credit_ledger" : "paused by credit_ledger.worker");
 			targets_refresh(context);
 			refresh_at = TimestampTzPlusMilliseconds(now, cl_sweep_interval);
 		}
@@ -139,7 +140,6 @@ launcher_start(void)
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	cl_launcher_enter();
 	pgstat_report_appname("credit_ledger launcher");
-	pgstat_report_activity(STATE_IDLE, "having expired holds settled in every database with credit_ledger");
 	ereport(LOG, (errmsg("credit_ledger launcher started")));
 }
 

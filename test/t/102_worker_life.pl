@@ -1,0 +1,129 @@
+# Goal: the worker comes back: after SIGTERM, after kill -9, after a crash of the server in the middle of a sweep; on a
+# standby it waits for the promotion. It shows itself in pg_stat_activity.
+#
+# Method: a server and its standby; processes are killed by the pid that the worker shows, and a hold that expires at
+# once tells whether it is there again.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use LedgerServer;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $LAUNCHER = q{SELECT launcher_pid FROM credit_worker_status()};
+my $campaigns = 0;
+my $node = new_server(
+	'life', q{
+	shared_preload_libraries = 'credit_ledger'
+	credit_ledger.sweep_interval = '200ms'
+	restart_after_crash = on
+}, allows_streaming => 1);
+$node->safe_psql('postgres', 'CREATE EXTENSION credit_ledger');
+
+subtest 'in pg_stat_activity' => sub {
+	is($node->safe_psql('postgres', q{
+			SELECT count(*), bool_and(datname IS NULL), bool_and(pid = launcher_pid), bool_and(query LIKE 'having expired holds settled%')
+			FROM pg_stat_activity, credit_worker_status() WHERE backend_type = 'credit_ledger launcher'}),
+		'1|t|t|t', 'one launcher, connected to no database');
+
+	# A sweeper that cannot go on stands there to be looked at.
+	my $lock = $node->background_psql('postgres');
+	$lock->query_safe('BEGIN; LOCK TABLE credit_ledger_open IN ACCESS EXCLUSIVE MODE');
+	hold($lock);
+	ok($node->poll_query_until('postgres', q{
+			SELECT count(*) = 1 FROM pg_stat_activity
+			WHERE backend_type = 'credit_ledger sweeper' AND datname = 'postgres' AND state = 'active'
+			  AND query = 'settling expired holds' AND wait_event_type = 'Lock'}), 'a sweeper, and what it does');
+	ok($node->poll_query_until('postgres', q{SELECT last_error_sqlstate = '55P03' FROM credit_worker_status()}),
+		'it gives up on a lock of the table, and says so');
+	$lock->query_safe('COMMIT');
+	$lock->quit;
+	settled('the sweep goes on when the table is free');
+	is($node->safe_psql('postgres', q{SELECT status FROM credit_health() WHERE check_name = 'last_sweep'}), 'ok', 'and health is well again');
+};
+
+subtest 'SIGTERM' => sub {
+	my $pid = $node->safe_psql('postgres', $LAUNCHER);
+	is($node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)"), 't', 'the launcher is terminated');
+	$node->poll_query_until('postgres', "SELECT launcher_pid <> $pid FROM credit_worker_status()") or die 'it does not come back';
+	hold();
+	settled('and comes back');
+};
+
+subtest 'kill -9' => sub {
+	my $pid = $node->safe_psql('postgres', $LAUNCHER);
+	kill 'KILL', $pid;
+	$node->poll_query_until('postgres', "SELECT launcher_pid <> $pid FROM credit_worker_status()") or die 'it does not come back';
+	hold();
+	settled('the launcher comes back with the server');
+};
+
+subtest 'a crash between the transactions of a sweep' => sub {
+	$node->safe_psql('postgres', q{
+		SELECT credit_grant('many', 1000000, 'first') \g /dev/null
+		SELECT count(credit_authorize('many', 1, 'many-' || i, timeout => '1 hour')) FROM generate_series(1, 20000) i;
+		UPDATE credit_ledger SET expires_at = now() WHERE org_id = 'many'});
+	$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM credit_ledger WHERE org_id = 'many' AND settled_by = 'timeout'})
+	  or die 'the sweep does not begin';
+	$node->stop('immediate');
+	$node->start;
+	settled('the rest is settled after the crash');
+	is($node->safe_psql('postgres', q{
+			SELECT count(*), sum(amount), (SELECT balance FROM credit_balance('many'))
+			FROM credit_ledger WHERE org_id = 'many' AND status = 'committed'}),
+		'20000|20000|980000', 'each hold once');
+	is_sound($node, 'the ledger is sound');
+};
+
+subtest 'standby and promotion' => sub {
+	$node->backup('base');
+	my $standby = PostgreSQL::Test::Cluster->new('standby');
+	$standby->init_from_backup($node, 'base', has_streaming => 1);
+	$standby->append_conf('postgresql.conf', "hot_standby_feedback = on\n");
+	$standby->start;
+	$node->append_conf('postgresql.conf', "credit_ledger.worker = off\n");
+	$node->reload;
+	$node->poll_query_until('postgres', 'SELECT NOT enabled FROM credit_worker_status()') or die;
+	hold();
+	$node->wait_for_catchup($standby);
+
+	is($standby->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'credit_ledger%'}),
+		'0', 'a standby has no worker');
+	is($standby->safe_psql('postgres', q{SELECT status, detail FROM credit_health() WHERE check_name = 'worker'}),
+		'ok|starts when this standby is promoted', 'which health knows');
+	$node->stop;
+	$standby->promote;
+	ok($standby->poll_query_until('postgres',
+			q{SELECT count(*) = 0 FROM credit_ledger WHERE status = 'authorized' AND expires_at < now()}),
+		'promotion starts it');
+	is_sound($standby, 'the ledger is sound');
+	$standby->stop;
+};
+
+done_testing();
+
+# Make a hold that expires at once.
+sub hold
+{
+	my ($session) = @_;
+	my $sql;
+
+	$campaigns++;
+	$sql = qq{
+		SELECT credit_grant('acme', 1, 'g-$campaigns');
+		SELECT credit_authorize('acme', 1, 'c-$campaigns', timeout => '1 ms')};
+	defined $session ? $session->query_safe($sql) : $node->safe_psql('postgres', $sql);
+}
+
+sub settled
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($name) = @_;
+
+	ok($node->poll_query_until('postgres',
+			q{SELECT count(*) = 0 FROM credit_ledger WHERE status = 'authorized' AND expires_at < now()}), $name) or die;
+}
