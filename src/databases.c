@@ -59,6 +59,7 @@ static Database *database_enter(Oid oid);
 static void database_release(int code, Datum arg);
 static void launcher_leave(int code, Datum arg);
 static void databases_at_transaction_end(XactEvent event, void *arg);
+static void wake_launcher(void);
 static void lock_board(void);
 static void unlock_board(void);
 
@@ -265,39 +266,46 @@ cl_database_minute_has_passed(TimestampTz now)
  * ------------------------------------------------------------------------
  */
 
-/* credit_worker_wake(): at commit.  CREATE EXTENSION calls it. */
+/*
+ * credit_worker_wake(): at commit.  CREATE EXTENSION calls it; a NOTICE is
+ * given at commit, too, since an extension's script shows none.
+ */
 Datum
 credit_worker_wake(PG_FUNCTION_ARGS)
 {
-	if (!cl_shared_is_there())
-		ereport(NOTICE,
-				(errmsg("credit_ledger is not preloaded: no worker settles expired holds, nothing is counted"),
-				 errdetail("Alerts of failing commits and of late settlement are not raised either."),
-				 errhint("Add credit_ledger to shared_preload_libraries and restart the server; "
-						 "or schedule credit_sweep() and credit_maintain() every minute, with pg_cron for example.")));
-	wake_at_commit = cl_shared_is_there();
-	PG_RETURN_BOOL(wake_at_commit);
+	wake_at_commit = true;
+	PG_RETURN_BOOL(cl_shared_is_there());
 }
 
 static void
 databases_at_transaction_end(XactEvent event, void *arg)
 {
-	Database *database;
-
 	if (!wake_at_commit)
 		return;
-	if (event == XACT_EVENT_COMMIT)
-	{
-		lock_board();
-		database = database_enter(MyDatabaseId);
-		if (database != NULL)
-			database->wish = true;
-		if (launcher->latch != NULL)
-			SetLatch(launcher->latch);
-		unlock_board();
-	}
+	if (event == XACT_EVENT_PRE_COMMIT && !cl_shared_is_there())
+		ereport(NOTICE,
+				(errmsg("credit_ledger is not preloaded: no worker settles expired holds, nothing is counted"),
+				 errdetail("Alerts of failing commits and of late settlement are not raised either."),
+				 errhint("Add credit_ledger to shared_preload_libraries and restart the server; "
+						 "or schedule credit_sweep() and credit_maintain() every minute, with pg_cron for example.")));
+	if (event == XACT_EVENT_COMMIT && cl_shared_is_there())
+		wake_launcher();
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		wake_at_commit = false;
+}
+
+static void
+wake_launcher(void)
+{
+	Database *database;
+
+	lock_board();
+	database = database_enter(MyDatabaseId);
+	if (database != NULL)
+		database->wish = true;
+	if (launcher->latch != NULL)
+		SetLatch(launcher->latch);
+	unlock_board();
 }
 
 /* credit_worker_status(): one row, of this database. */
