@@ -60,6 +60,7 @@ static int target_count;
 static bool out_of_workers;
 
 static void launcher_start(void);
+static void report_activity(void);
 static void targets_refresh(MemoryContext context);
 static int databases_read(Oid **databases);
 static Target target_make(Oid database);
@@ -114,7 +115,7 @@ cl_launcher_main(Datum arg)
 		}
 		if (now >= refresh_at)
 		{
-			pgstat_report_activity(STATE_IDLE, cl_worker ? "having expired holds settled in every database with credit_ledger" : "paused by credit_ledger.worker");
+			report_activity();
 			targets_refresh(context);
 			refresh_at = TimestampTzPlusMilliseconds(now, cl_sweep_interval);
 		}
@@ -141,6 +142,14 @@ launcher_start(void)
 	cl_launcher_enter();
 	pgstat_report_appname("credit_ledger launcher");
 	ereport(LOG, (errmsg("credit_ledger launcher started")));
+}
+
+static void
+report_activity(void)
+{
+	pgstat_report_activity(STATE_IDLE,
+						   cl_worker ? "having expired holds settled in every database with credit_ledger" :
+									   "paused by credit_ledger.worker");
 }
 
 /* ------------------------------------------------------------------------

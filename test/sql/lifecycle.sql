@@ -28,13 +28,17 @@ END
 $$;
 
 -- Created, used, dropped, created again: the session finds the new tables, which are empty.
+SET client_min_messages = warning;
 CREATE EXTENSION credit_ledger;
+RESET client_min_messages;
 SELECT * FROM round_trip('');
 DROP EXTENSION credit_ledger;
 SELECT count(*) FROM pg_class WHERE relname LIKE 'credit%';
 SELECT count(*) FROM pg_proc WHERE proname LIKE 'credit%';
 SELECT count(*) FROM pg_type WHERE typname LIKE '%credit%';
+SET client_min_messages = warning;
 CREATE EXTENSION credit_ledger;
+RESET client_min_messages;
 SELECT count(*) FROM credit_account;
 SELECT * FROM round_trip('');
 
@@ -42,7 +46,9 @@ SELECT * FROM round_trip('');
 BEGIN;
 DROP EXTENSION credit_ledger;
 CREATE SCHEMA elsewhere;
+SET client_min_messages = warning;
 CREATE EXTENSION credit_ledger SCHEMA elsewhere;
+RESET client_min_messages;
 SELECT * FROM round_trip('elsewhere.');
 ROLLBACK;
 SELECT * FROM credit_balance('org');
@@ -65,9 +71,13 @@ SELECT credit_create_partition('credit_entry', '2001-01-01', '2001-02-01') IS NO
 DROP EXTENSION credit_ledger;
 
 -- In a schema that is not in the search_path, and with a name that has to be quoted.
+SET client_min_messages = warning;
 CREATE EXTENSION credit_ledger SCHEMA "Credit Ledger";
+RESET client_min_messages;
 CREATE SCHEMA "Credit Ledger";
+SET client_min_messages = warning;
 CREATE EXTENSION credit_ledger SCHEMA "Credit Ledger";
+RESET client_min_messages;
 SHOW search_path;
 SELECT * FROM round_trip('"Credit Ledger".');
 SELECT "Credit Ledger".credit_create_partition('"Credit Ledger".credit_entry', '2001-01-01', '2001-02-01') IS NOT NULL AS made;
@@ -109,7 +119,9 @@ CREATE TEMP TABLE credit_entry (org_id text);
 DROP EXTENSION credit_ledger CASCADE;
 CREATE SCHEMA ledger;
 SET search_path = hostile, pg_temp, pg_catalog;
+SET client_min_messages = warning;
 CREATE EXTENSION credit_ledger SCHEMA ledger;
+RESET client_min_messages;
 SELECT * FROM public.round_trip('ledger.');
 SELECT ledger.credit_create_partition('ledger.credit_entry', '2001-01-01', '2001-02-01') IS NOT NULL AS made;
 SELECT ledger.credit_grant_privileges('regress_credit_elsewhere', 'operator');

@@ -6,7 +6,9 @@
 \set home :DBNAME
 CREATE DATABASE credit_ledger_partitions TEMPLATE template0;
 \c credit_ledger_partitions
+SET client_min_messages = warning;
 CREATE EXTENSION credit_ledger;
+RESET client_min_messages;
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set include :abs_srcdir '/sql/include/refusal.sql'
 \i :include

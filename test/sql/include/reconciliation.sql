@@ -13,7 +13,9 @@ CREATE DATABASE credit_ledger_reconciliation;
 \set ECHO none
 SET TimeZone = 'UTC';
 SET DateStyle = 'ISO';
+SET client_min_messages = warning;
 CREATE EXTENSION credit_ledger;
+RESET client_min_messages;
 CREATE TABLE usage (org_id text, campaign_id text, used_at timestamptz, quantity bigint);
 CREATE INDEX ON usage (org_id, campaign_id);
 CREATE INDEX ON usage (used_at);
