@@ -9,6 +9,7 @@ CREATE FUNCTION credit_health(OUT check_name text, OUT status credit_health_stat
 AS $$
 DECLARE
   worker record;
+  reconciliation record;
   expected boolean;
   sweep_interval interval;
   age interval;
@@ -102,6 +103,18 @@ BEGIN
     detail := 'pg_cron is not in this database';
     what_to_do := 'From the database that has it, schedule the reconciliation with cron.schedule_in_database().';
   END IF;
+  RETURN NEXT;
+
+  -- From the runs alone: pg_cron can stop without a word.
+  check_name := 'reconciliation';
+  SELECT h.* INTO reconciliation FROM @extschema@.credit_reconciliation_health() h;
+  status := CASE WHEN reconciliation.overdue THEN 'critical' WHEN reconciliation.findings_open > 0 THEN 'warning' ELSE 'ok' END;
+  detail := format('%s; open findings: %s', CASE WHEN reconciliation.overdue THEN 'overdue' ELSE reconciliation.detail END,
+                   reconciliation.findings_open);
+  what_to_do := CASE WHEN reconciliation.overdue THEN
+                       'See cron.job_run_details and the server''s log; then SELECT credit_run_reconciliation().'
+                     WHEN reconciliation.findings_open > 0 THEN
+                       'SELECT * FROM credit_finding WHERE resolved_at IS NULL; then credit_resolve_finding().' END;
   RETURN NEXT;
 END
 $$;

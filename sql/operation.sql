@@ -51,7 +51,7 @@ DECLARE
   app constant text[] := '{credit_authorize,credit_authorize_many,credit_commit,credit_commit_many,'
     'credit_revert,credit_revert_many,credit_extend,credit_balance}';
   reader constant text[] := '{credit_balance,credit_balance_at,credit_statement,credit_verify,credit_require_account,credit_require_argument,'
-    'credit_verify_since,credit_judge_campaigns,credit_reconcile,credit_reconcile_campaigns,credit_campaign_status,'
+    'credit_verify_since,credit_commit_failure_rate,credit_judge_campaigns,credit_reconcile,credit_reconcile_campaigns,credit_campaign_status,'
     'credit_orphaned_authorizations,credit_reconciliation_health,credit_require_usage,credit_require_usage_columns,credit_require_usage_lookup}';
   granted regprocedure;
 BEGIN

@@ -88,6 +88,8 @@ BEGIN
     PERFORM @extschema@.credit_alert_close('sweep_lag', NULL);
   END IF;
 
+  PERFORM @extschema@.credit_check_reconciliation();
+
   DELETE FROM @extschema@.credit_stat WHERE minute < now() - current_setting('credit_ledger.stat_retention')::interval;
   DELETE FROM @extschema@.credit_alert WHERE closed_at < now() - current_setting('credit_ledger.alert_retention')::interval;
 END

@@ -88,6 +88,20 @@ is($node->safe_psql('postgres', q{
 	SELECT credit_check_reconciliation(now() + interval '3 hours');
 	SELECT kind FROM credit_alert WHERE closed_at IS NULL AND org_id IS NULL}), "t\nreconciliation_overdue", 'and alerted');
 
+# The same in credit_health(), and by what the worker calls: the last run is put back by three hours.
+is($node->safe_psql('postgres', q{
+	SELECT credit_maintain();
+	SELECT status FROM credit_health() WHERE check_name = 'reconciliation';
+	SELECT count(*) FROM credit_alert WHERE kind = 'reconciliation_overdue' AND closed_at IS NULL}),
+	"\nwarning\n0", 'in time, with a finding: a warning');
+is($node->safe_psql('postgres', q{
+	UPDATE credit_reconciliation_run SET finished_at = finished_at - interval '3 hours';
+	UPDATE credit_job SET scheduled_at = scheduled_at - interval '3 hours';
+	SELECT credit_maintain();
+	SELECT status, detail FROM credit_health() WHERE check_name = 'reconciliation';
+	SELECT count(*) FROM credit_alert WHERE kind = 'reconciliation_overdue' AND closed_at IS NULL}),
+	"\ncritical|overdue; open findings: 1\n1", 'overdue: critical, and alerted');
+
 is($node->safe_psql('postgres', 'SELECT credit_unschedule_jobs(), credit_unschedule_jobs()'), '1|0', 'unscheduled');
 is($node->safe_psql('postgres', 'SELECT jobname FROM cron.job'), 'credit_ledger_reconcile@other', "the other database's job stays");
 is_sound($node, 'the ledger is sound');
