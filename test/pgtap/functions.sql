@@ -50,6 +50,15 @@ INSERT INTO expected VALUES
   ('credit_schedule_jobs', 'reconcile_schedule text DEFAULT ''0 3 * * *''::text, overdue_after interval DEFAULT ''26:00:00''::interval',
    'bigint', 'v', 'u'),
   ('credit_unschedule_jobs', '', 'integer', 'v', 'u'),
+  ('credit_alert_open', 'kind credit_alert_kind, org_id text, message text, details jsonb DEFAULT NULL::jsonb', 'boolean', 'v', 'u'),
+  ('credit_alert_close', 'kind credit_alert_kind, org_id text', 'boolean', 'v', 'u'),
+  ('credit_recent_failures', 'OUT failed_at timestamp with time zone, OUT operation text, OUT org_id text, OUT authorization_id text, '
+                             'OUT sqlstate text, OUT message text', 'SETOF record', 'v', 'r'),
+  ('credit_commit_failure_rate', '"window" interval DEFAULT ''01:00:00''::interval, OUT attempts bigint, OUT failures bigint, '
+                                 'OUT causes jsonb, OUT settled_by_timeout bigint, OUT rate numeric', 'record', 's', 's'),
+  ('credit_maintain', '', 'void', 'v', 'u'),
+  ('credit_worker_wake', '', 'boolean', 'v', 'u'),
+  ('credit_health', 'OUT check_name text, OUT status credit_health_status, OUT detail text, OUT what_to_do text', 'SETOF record', 'v', 'r'),
   ('credit_create_partition', 'parent regclass, lower_bound timestamp with time zone, upper_bound timestamp with time zone', 'regclass', 'v', 'u'),
   ('credit_grant_privileges', 'role regrole, level text', 'void', 'v', 'u');
 

@@ -3,13 +3,14 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(10);
+SELECT plan(11);
 
 SELECT enum_has_labels('credit_status', '{authorized,committed,reverted}');
 SELECT enum_has_labels('credit_timeout_action', '{commit,revert}');
 SELECT enum_has_labels('credit_actor', '{caller,timeout}');
 SELECT enum_has_labels('credit_entry_kind', '{grant,commit,refund,true_up,adjustment}');
 SELECT enum_has_labels('credit_operation', '{grant,adjust,authorize,refund}');
+SELECT enum_has_labels('credit_health_status', '{ok,warning,critical}');
 
 CREATE FUNCTION pg_temp.attributes(type regtype) RETURNS TABLE (name text, type_name text, collation_name text) LANGUAGE sql AS $$
   SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), c.collname::text
