@@ -171,6 +171,9 @@ sub load_answers
 	foreach my $answer (map { split /\n/, slurp_file($_->{answers}) } @clients)
 	{
 		my ($subject, @values) = split / /, $answer;
+
+		# psql shows the row itself where the connection breaks between the row and its \gset.
+		next unless exists $rows{$subject};
 		$rows{$subject} .= join("\t", @values) . "\n";
 	}
 	cmp_ok(($rows{$_} =~ tr/\n//), '>=', 10, "answers about each $_ were noted") foreach sort keys %rows;
