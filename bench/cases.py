@@ -7,6 +7,7 @@ on the machine hits all of them alike. Two figures of the same round are compara
 import re
 from dataclasses import dataclass, field, replace
 
+from counting import counting
 from server import median_of, percentile, pgbench, psql, value
 
 ORGANISATIONS = 10000
@@ -229,4 +230,5 @@ CASES = {
     "wal": wal,
     "history": history,
     "reconciliation": reconciliation,
+    "counting": counting,
 }

@@ -19,6 +19,7 @@ TITLES = {
     "history_orphans": "the runbook's orphan query",
     "history_upkeep": "the tables after the cases with history",
     "reconciliation": "reconciliation of a day, by itself and after nineteen others",
+    "counting": "authorize + commit in one session, nothing flushed, with and without the counters",
 }
 
 
@@ -79,6 +80,7 @@ COMPARISONS = [
     Comparison("history_sweep", "ms right after a checkpoint", "history", "empty"),
     Comparison("history_orphans", "ms", "history", "empty", at_most=1.2),
     Comparison("reconciliation", "ms", "twenty_days", "day"),
+    Comparison("counting", "us/pair, least", "counted", "not counted", at_most=1.01),
 ]
 
 
