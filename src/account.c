@@ -158,7 +158,7 @@ account_find(clUnit *unit, text *org_id, clAccount *account)
 static bool
 account_find_where_last(clUnit *unit, text *org_id, clAccount *account)
 {
-	if (last_stored.length != VARSIZE_ANY_EXHDR(org_id) ||
+	if (last_stored.length != (int) VARSIZE_ANY_EXHDR(org_id) ||
 		memcmp(last_stored.org_id, VARDATA_ANY(org_id), last_stored.length) != 0 ||
 		!cl_relation_fetch(unit, account->rel, &last_stored.place, &account->row))
 		return false;
