@@ -69,7 +69,7 @@ BEGIN
       what_to_do := NULL;
     ELSE
       status := 'warning';
-      detail := coalesce(format('%s ago', date_trunc('second', age)), 'none yet');
+      detail := coalesce(date_trunc('second', age) || ' ago', 'none yet');
       what_to_do := 'If this stays, look for a shortage of background workers (max_worker_processes) in the server''s log.';
   END CASE;
   RETURN NEXT;
@@ -87,7 +87,7 @@ BEGIN
   check_name := 'counters';
   SELECT max(s.minute) INTO drained FROM @extschema@.credit_stat s;
   status := CASE WHEN worker.preloaded THEN 'ok' ELSE 'warning' END;
-  detail := CASE WHEN NOT worker.preloaded THEN 'nothing is counted' ELSE coalesce(format('newest of %s', drained), 'nothing counted yet') END;
+  detail := CASE WHEN NOT worker.preloaded THEN 'nothing is counted' ELSE coalesce('newest of ' || drained, 'nothing counted yet') END;
   what_to_do := CASE WHEN NOT worker.preloaded THEN 'See preloaded.' END;
   RETURN NEXT;
 
