@@ -52,7 +52,7 @@ def server(setting):
     """A server of its own; gives a function that runs SQL there and returns what it prints."""
     with tempfile.TemporaryDirectory() as directory:
         data = Path(directory, "data")
-        environment = dict(os.environ, PGHOST=directory, PGDATA=str(data))
+        environment = dict(os.environ, PGHOST=directory, PGDATA=str(data), PGOPTIONS="-c client_min_messages=warning")
         call = dict(env=environment, check=True, text=True, stdout=subprocess.PIPE)
         subprocess.run(["initdb", "--auth=trust", "--no-sync", "--username=postgres", "--locale=C.UTF-8"], **call)
         with open(data / "postgresql.conf", "a") as conf:
