@@ -74,11 +74,11 @@ my ($before, $after) = @{
 	rows($node, q{
 		CALL many_calls('warm-up ', 10000);
 		SELECT memory_of_this_backend();
-		CALL many_calls('', 160000);
+		CALL many_calls('', 200000);
 		SELECT memory_of_this_backend()})
 };
 note "many transactions: $before bytes before, $after after";
-cmp_ok($after - $before, '<', 256 * 1024, 'memory does not grow over 160,000 calls');
+cmp_ok($after - $before, '<', 256 * 1024, 'memory does not grow over 200,000 calls');
 
 my ($early, $late, $ended, undef, $repeated) = split /[\n|]/, $node->safe_psql(
 	'postgres', q{
