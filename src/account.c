@@ -61,7 +61,9 @@ static struct
 } last_stored;
 
 static clLockResult account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *account);
-static bool account_find(clUnit *unit, text *org_id, clAccount *account);
+static void account_get(clUnit *unit, text *org_id, clAccount *account);
+static clRelation *account_relation(clUnit *unit);
+static clKey account_key(text *org_id);
 static bool account_find_where_last(clUnit *unit, text *org_id, clAccount *account);
 static void account_remember(const clAccount *account);
 static void account_create(clUnit *unit, text *org_id, clAccount *account);
@@ -126,11 +128,15 @@ cl_account_store(clUnit *unit, clAccount *account)
 static clLockResult
 account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *account)
 {
-	clLockResult result = CL_LOCK_GONE;
+	clKey key = account_key(org_id);
+	clLockResult result;
 
 	cl_count_organisation(org_id);
-	if (account_find(unit, org_id, account))
+	account->rel = account_relation(unit);
+	if (account_find_where_last(unit, org_id, account))
 		result = cl_relation_lock(unit, account->rel, &account->row, skip_locked);
+	else
+		result = cl_relation_find_and_lock(unit, account->rel, 1, &key, &account->row, skip_locked);
 	if (result != CL_LOCKED)
 		return result;
 	account_read(account);
@@ -140,14 +146,28 @@ account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *a
 	return cl_identifier_equal(account->org_id, org_id) ? CL_LOCKED : CL_LOCK_GONE;
 }
 
-static bool
-account_find(clUnit *unit, text *org_id, clAccount *account)
+/* What the caller's snapshot sees of an account. */
+static void
+account_get(clUnit *unit, text *org_id, clAccount *account)
 {
-	clKey key = {ACCOUNT_ORG_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(org_id)};
+	clKey key = account_key(org_id);
 
-	account->rel = cl_relation_open(unit, cl_table_oid(CL_TABLE_ACCOUNT), &account_table);
-	return account_find_where_last(unit, org_id, account) ||
-		cl_relation_find(unit, account->rel, 1, &key, &account->row);
+	account->rel = account_relation(unit);
+	if (!cl_relation_find(unit, account->rel, 1, &key, &account->row))
+		raise_account_not_found(org_id);
+	account_read(account);
+}
+
+static clRelation *
+account_relation(clUnit *unit)
+{
+	return cl_relation_open(unit, cl_table_oid(CL_TABLE_ACCOUNT), &account_table);
+}
+
+static clKey
+account_key(text *org_id)
+{
+	return (clKey) {ACCOUNT_ORG_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(org_id)};
 }
 
 /*
@@ -346,9 +366,7 @@ credit_balance(PG_FUNCTION_ARGS)
 	clUnit *unit = cl_unit_begin_reading();
 	clAccount account;
 
-	if (!account_find(unit, org_id, &account))
-		raise_account_not_found(org_id);
-	account_read(&account);
+	account_get(unit, org_id, &account);
 	cl_unit_end(unit);
 	PG_RETURN_DATUM(cl_account_balance_result(&account));
 }
@@ -361,8 +379,7 @@ credit_require_account(PG_FUNCTION_ARGS)
 	clUnit *unit = cl_unit_begin_reading();
 	clAccount account;
 
-	if (!account_find(unit, org_id, &account))
-		raise_account_not_found(org_id);
+	account_get(unit, org_id, &account);
 	cl_unit_end(unit);
 	PG_RETURN_VOID();
 }

@@ -3,7 +3,7 @@
  * batch.c
  *	  Many calls in one: authorize, commit and revert arrays of items.
  *
- * BatchItem by item the answers are those of single calls in the order of the
+ * Item by item the answers are those of single calls in the order of the
  * arrays, all or nothing.  The accounts are locked first, in the order of
  * org_id, and each is written once, at the end; in between it changes in
  * memory.  Rows are inserted in bulk.
@@ -11,7 +11,9 @@
  * Items are worked on in chunks.  What an earlier chunk wrote is found in the
  * tables, for which the unit is refreshed between chunks; inside a chunk, an
  * item that asks for the same thing as an earlier one (its twin) is answered
- * from that.
+ * from that.  A chunk is worked on account by account, again in the order of
+ * org_id: so the indexes that begin with it are read and written from left to
+ * right.  Only calls of the same account can depend on each other.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,6 +42,8 @@ typedef struct BatchItem
 	struct BatchItem *twin; /* the chunk's first item of this account and name, or NULL */
 	clIdempotency call;		/* authorize */
 	clAuthorization authorization;
+	int64 available; /* after it */
+	bool replayed;
 } BatchItem;
 
 typedef struct Batch
@@ -79,9 +83,11 @@ typedef struct BatchOwner
 static Datum batch_run(Batch *batch, FunctionCallInfo fcinfo, void (*find_owners)(Batch *, BatchOwner *));
 static void batch_lock(Batch *batch, BatchOwner *owners);
 static void batch_work(Batch *batch);
-static void chunk_find_twins(BatchItem *items, int count);
+static void batch_work_chunk(Batch *batch, int start, int count);
+static void chunk_find_twins(BatchItem **items, int count);
 static int compare_owners(const void *a, const void *b);
-static int compare_items(const void *a, const void *b);
+static int compare_names(const void *a, const void *b);
+static int compare_positions(const void *a, const void *b);
 static void describe_position(void *arg);
 static void read_call(Batch *batch, int position, clIdempotency *call);
 static void authorize_owners(Batch *batch, BatchOwner *owners);
@@ -205,36 +211,10 @@ batch_work(Batch *batch)
 
 	for (int start = 0; start < batch->count; start += CHUNK_ITEMS)
 	{
-		int count = Min(CHUNK_ITEMS, batch->count - start);
-		BatchItem *items;
-
 		/* Only now is nothing left to be written that points into the context. */
 		cl_unit_refresh(batch->unit);
 		MemoryContextReset(context);
-
-		items = palloc0_array(BatchItem, count);
-		for (int i = 0; i < count; i++)
-		{
-			items[i].position = start + i;
-			items[i].account = &batch->accounts[batch->account_of[start + i]];
-			batch->prepare(batch, &items[i]);
-		}
-		chunk_find_twins(items, count);
-
-		for (int i = 0; i < count; i++)
-		{
-			BatchItem *item = &items[i];
-			bool done;
-
-			CHECK_FOR_INTERRUPTS();
-			batch->position = item->position;
-			done = batch->perform(batch, item);
-			batch->changed[batch->account_of[item->position]] |= done;
-			cl_authorization_item_put(batch->results, item->position + 1,
-									  item->twin != NULL ? &item->twin->authorization : &item->authorization,
-									  item->account, !done);
-		}
-		batch->position = -1;
+		batch_work_chunk(batch, start, Min(CHUNK_ITEMS, batch->count - start));
 	}
 
 	for (int i = 0; i < batch->count; i++)
@@ -246,19 +226,49 @@ batch_work(Batch *batch)
 }
 
 static void
-chunk_find_twins(BatchItem *items, int count)
+batch_work_chunk(Batch *batch, int start, int count)
 {
-	BatchItem **sorted = palloc_array(BatchItem *, count);
+	BatchItem *items = palloc0_array(BatchItem, count);
+	BatchItem **ordered = palloc_array(BatchItem *, count);
 
 	for (int i = 0; i < count; i++)
-		sorted[i] = &items[i];
-	qsort(sorted, count, sizeof(BatchItem *), compare_items);
+	{
+		items[i].position = start + i;
+		items[i].account = &batch->accounts[batch->account_of[start + i]];
+		batch->prepare(batch, &items[i]);
+		ordered[i] = &items[i];
+	}
+	chunk_find_twins(ordered, count);
+
+	qsort(ordered, count, sizeof(BatchItem *), compare_positions);
+	for (int i = 0; i < count; i++)
+	{
+		BatchItem *item = ordered[i];
+
+		CHECK_FOR_INTERRUPTS();
+		batch->position = item->position;
+		item->replayed = !batch->perform(batch, item);
+		item->available = cl_account_available(item->account);
+		batch->changed[item->account - batch->accounts] |= !item->replayed;
+	}
+	batch->position = -1;
+
+	for (int i = 0; i < count; i++)
+		cl_authorization_item_put(batch->results, items[i].position + 1,
+								  items[i].twin != NULL ? &items[i].twin->authorization : &items[i].authorization,
+								  items[i].available, items[i].replayed);
+}
+
+static void
+chunk_find_twins(BatchItem **items, int count)
+{
+	qsort(items, count, sizeof(BatchItem *), compare_names);
 	for (int i = 1; i < count; i++)
 	{
-		BatchItem *before = sorted[i - 1];
+		BatchItem *before = items[i - 1];
 
-		if (before->account == sorted[i]->account && cl_identifier_compare(before->name, sorted[i]->name) == 0)
-			sorted[i]->twin = before->twin != NULL ? before->twin : before;
+		if (before->account == items[i]->account && cl_identifier_compare(before->name, items[i]->name) == 0)
+			items[i]->twin = before->twin != NULL ? before->twin : before;
 	}
 }
 
@@ -273,7 +283,7 @@ compare_owners(const void *a, const void *b)
 }
 
 static int
-compare_items(const void *a, const void *b)
+compare_names(const void *a, const void *b)
 {
 	const BatchItem *left = *(BatchItem *const *) a;
 	const BatchItem *right = *(BatchItem *const *) b;
@@ -283,6 +293,17 @@ compare_items(const void *a, const void *b)
 		return left->account < right->account ? -1 : 1;
 	order = cl_identifier_compare(left->name, right->name);
 	return order != 0 ? order : left->position - right->position;
+}
+
+static int
+compare_positions(const void *a, const void *b)
+{
+	const BatchItem *left = *(BatchItem *const *) a;
+	const BatchItem *right = *(BatchItem *const *) b;
+
+	if (left->account != right->account)
+		return left->account < right->account ? -1 : 1;
+	return left->position - right->position;
 }
 
 /* Error context: which item it was. */

@@ -43,9 +43,9 @@ cl_idempotency_replay(clUnit *unit, clAccount *account, clIdempotency *call)
 {
 	clRelation *rel = cl_relation_open(unit, cl_table_oid(CL_TABLE_IDEMPOTENCY), &idempotency_table);
 	clKey keys[] = {
+		{IDEMPOTENCY_KEY, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(call->key)},
 		{IDEMPOTENCY_ORG_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(account->org_id)},
 		{IDEMPOTENCY_OPERATION, BTEqualStrategyNumber, F_ENUM_EQ, cl_enum_datum(CL_ENUM_OPERATION, call->operation)},
-		{IDEMPOTENCY_KEY, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(call->key)},
 	};
 	clIdempotency stored = {call->operation, call->key};
 	clRow row;

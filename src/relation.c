@@ -39,7 +39,11 @@ struct clScan
 
 static void unit_flush(clUnit *unit);
 static void relation_map_columns(clRelation *rel);
+static bool relation_has_block(clRelation *rel, BlockNumber block);
+static bool relation_seek(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys);
 static Relation relation_index(clRelation *rel, int nkeys, const clKey *keys);
+static void relation_close_index(clRelation *rel);
+static void scan_keys_init(clRelation *rel, Relation index, int nkeys, const clKey *keys, ScanKey scan_keys);
 static bool index_starts_with(clRelation *rel, Relation index, int nkeys, const clKey *keys);
 static void row_read(clRelation *rel, TupleTableSlot *slot, clRow *row);
 
@@ -126,8 +130,7 @@ cl_unit_end(clUnit *unit)
 
 		if (rel->target != NULL && rel->target->ri_IndexRelationDescs != NULL)
 			ExecCloseIndices(rel->target);
-		if (rel->key_index != NULL)
-			index_close(rel->key_index, NoLock);
+		relation_close_index(rel);
 		table_close(rel->rel, NoLock);
 	}
 	FreeExecutorState(unit->estate);
@@ -290,24 +293,7 @@ cl_scan_begin(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys)
 	Relation index = relation_index(rel, nkeys, keys);
 	ScanKeyData scan_keys[CL_MAX_COLUMNS];
 
-	for (int i = 0; i < nkeys; i++)
-	{
-		AttrNumber attnum = rel->attnums[keys[i].column - 1];
-
-		if (keys[i].procedure == InvalidOid)
-		{
-			if (index == NULL)
-				elog(ERROR, "no index of \"%s\" finds a null", RelationGetRelationName(rel->rel));
-			ScanKeyEntryInitialize(&scan_keys[i], SK_ISNULL | SK_SEARCHNULL, i + 1,
-								   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
-			continue;
-		}
-		ScanKeyInit(&scan_keys[i], index != NULL ? i + 1 : attnum,
-					keys[i].strategy, keys[i].procedure, keys[i].value);
-		scan_keys[i].sk_collation = index != NULL ? index->rd_indcollation[i] :
-													TupleDescAttr(RelationGetDescr(rel->rel), attnum - 1)->attcollation;
-	}
-
+	scan_keys_init(rel, index, nkeys, keys, scan_keys);
 	scan->rel = rel;
 	scan->context = CurrentMemoryContext;
 	if (index != NULL)
@@ -356,18 +342,27 @@ cl_scan_end(clScan *scan)
 bool
 cl_relation_find(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, clRow *row)
 {
-	clScan *scan = cl_scan_begin(unit, rel, nkeys, keys);
-	bool found = cl_scan_next(scan, row);
+	if (!relation_seek(unit, rel, nkeys, keys))
+		return false;
+	row_read(rel, rel->slot, row);
+	ExecClearTuple(rel->slot);
+	return true;
+}
 
-	cl_scan_end(scan);
-	return found;
+clLockResult
+cl_relation_find_and_lock(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, clRow *row, bool skip_locked)
+{
+	if (!relation_seek(unit, rel, nkeys, keys))
+		return CL_LOCK_GONE;
+	row->place = rel->slot->tts_tid;
+	ExecClearTuple(rel->slot);
+	return cl_relation_lock(unit, rel, row, skip_locked);
 }
 
 bool
 cl_relation_fetch(clUnit *unit, clRelation *rel, ItemPointer place, clRow *row)
 {
-	/* The table may have been truncated since. */
-	if (ItemPointerGetBlockNumber(place) >= RelationGetNumberOfBlocks(rel->rel) ||
+	if (!relation_has_block(rel, ItemPointerGetBlockNumber(place)) ||
 		!table_tuple_fetch_row_version(rel->rel, place, unit->snapshot, rel->slot))
 		return false;
 	row_read(rel, rel->slot, row);
@@ -375,10 +370,75 @@ cl_relation_fetch(clUnit *unit, clRelation *rel, ItemPointer place, clRow *row)
 	return true;
 }
 
+/* The table may have been truncated since the place was seen; but not since it was opened, and so locked. */
+static bool
+relation_has_block(clRelation *rel, BlockNumber block)
+{
+	if (block >= rel->nblocks)
+		rel->nblocks = RelationGetNumberOfBlocks(rel->rel);
+	return block < rel->nblocks;
+}
+
+/*
+ * Leave the first row that meets all keys in the relation's slot.  A unit
+ * asks the same question of a table again and again, so the scan is kept; but
+ * no page of it stays pinned, and what it found dead is marked so, each time.
+ */
+static bool
+relation_seek(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys)
+{
+	MemoryContext caller = MemoryContextSwitchTo(unit->estate->es_query_cxt);
+	Relation index = relation_index(rel, nkeys, keys);
+	ScanKeyData scan_keys[CL_MAX_COLUMNS];
+	bool found;
+
+	scan_keys_init(rel, index, nkeys, keys, scan_keys);
+	if (index != NULL)
+	{
+		if (rel->key_scan == NULL)
+			rel->key_scan = cl_index_beginscan(rel->rel, index, unit->snapshot, nkeys);
+		rel->key_scan->xs_snapshot = unit->snapshot;
+		index_rescan(rel->key_scan, scan_keys, nkeys, NULL, 0);
+		found = index_getnext_slot(rel->key_scan, ForwardScanDirection, rel->slot);
+		index_rescan(rel->key_scan, NULL, nkeys, NULL, 0);
+	}
+	else
+	{
+		TableScanDesc scan = table_beginscan(rel->rel, unit->snapshot, nkeys, scan_keys);
+
+		found = table_scan_getnextslot(scan, ForwardScanDirection, rel->slot);
+		table_endscan(scan);
+	}
+	MemoryContextSwitchTo(caller);
+	return found;
+}
+
+/* The conditions as the access methods take them: on columns of the index, or of the table if there is none. */
+static void
+scan_keys_init(clRelation *rel, Relation index, int nkeys, const clKey *keys, ScanKey scan_keys)
+{
+	for (int i = 0; i < nkeys; i++)
+	{
+		AttrNumber attnum = rel->attnums[keys[i].column - 1];
+
+		if (keys[i].procedure == InvalidOid)
+		{
+			if (index == NULL)
+				elog(ERROR, "no index of \"%s\" finds a null", RelationGetRelationName(rel->rel));
+			ScanKeyEntryInitialize(&scan_keys[i], SK_ISNULL | SK_SEARCHNULL, i + 1,
+								   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+			continue;
+		}
+		ScanKeyInit(&scan_keys[i], index != NULL ? i + 1 : attnum,
+					keys[i].strategy, keys[i].procedure, keys[i].value);
+		scan_keys[i].sk_collation = index != NULL ? index->rd_indcollation[i] :
+													TupleDescAttr(RelationGetDescr(rel->rel), attnum - 1)->attcollation;
+	}
+}
+
 /*
  * An index whose first columns are those of the keys, open until the unit
- * ends, or NULL.  The one found last is tried first: a unit asks the same
- * question of a table again and again.
+ * ends or asks another question, or NULL.
  */
 static Relation
 relation_index(clRelation *rel, int nkeys, const clKey *keys)
@@ -387,13 +447,9 @@ relation_index(clRelation *rel, int nkeys, const clKey *keys)
 	ListCell *lc;
 	Oid primary;
 
-	if (rel->key_index != NULL && index_starts_with(rel, rel->key_index, nkeys, keys))
+	if (rel->key_index != NULL && rel->key_index_nkeys == nkeys && index_starts_with(rel, rel->key_index, nkeys, keys))
 		return rel->key_index;
-	if (rel->key_index != NULL)
-	{
-		index_close(rel->key_index, NoLock);
-		rel->key_index = NULL;
-	}
+	relation_close_index(rel);
 
 	primary = cl_primary_key_index(rel->rel);
 	indexes = RelationGetIndexList(rel->rel);
@@ -406,12 +462,24 @@ relation_index(clRelation *rel, int nkeys, const clKey *keys)
 		if (index_starts_with(rel, index, nkeys, keys))
 		{
 			rel->key_index = index;
+			rel->key_index_nkeys = nkeys;
 			break;
 		}
 		index_close(index, rel->lockmode);
 	}
 	list_free(indexes);
 	return rel->key_index;
+}
+
+static void
+relation_close_index(clRelation *rel)
+{
+	if (rel->key_scan != NULL)
+		index_endscan(rel->key_scan);
+	if (rel->key_index != NULL)
+		index_close(rel->key_index, NoLock);
+	rel->key_scan = NULL;
+	rel->key_index = NULL;
 }
 
 static bool

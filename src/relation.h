@@ -123,6 +123,10 @@ extern void cl_scan_end(clScan *scan);
  */
 extern clLockResult cl_relation_lock(clUnit *unit, clRelation *rel, clRow *row, bool skip_locked);
 
+/* Both in one: find a row and lock it; CL_LOCK_GONE also where there was none. */
+extern clLockResult cl_relation_find_and_lock(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, clRow *row,
+											  bool skip_locked);
+
 /*
  * Writes.  Row triggers fire, user constraints are checked, a row that
  * somebody changed since it was read is 40001.  A row can be written once

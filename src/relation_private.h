@@ -8,6 +8,7 @@
 #ifndef CL_RELATION_PRIVATE_H
 #define CL_RELATION_PRIVATE_H
 
+#include "access/genam.h"
 #include "access/tableam.h"
 #include "nodes/execnodes.h"
 #include "storage/lockdefs.h"
@@ -35,6 +36,9 @@ struct clRelation
 	bool in_order;						/* exactly the known columns, in their order */
 	bool checked;						/* has constraints that we do not uphold by construction */
 	Relation key_index;					/* the index used last to find a row */
+	int key_index_nkeys;				/* by so many of its columns */
+	IndexScanDesc key_scan;				/* of it, once a row was looked for */
+	BlockNumber nblocks;				/* it has so many, or more by now */
 	TupleTableSlot *slot;				/* for reading */
 	TupleTableSlot *write_slot;
 	ResultRelInfo *target;		 /* once it is written */

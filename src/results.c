@@ -24,8 +24,7 @@ typedef struct Answer
 	bool nulls[MAX_ATTRIBUTES];
 } Answer;
 
-static void add_authorization(Answer *answer, const clAuthorization *authorization, const clAccount *account,
-							  bool replayed);
+static void add_authorization(Answer *answer, const clAuthorization *authorization, int64 available, bool replayed);
 static void add(Answer *answer, Datum value, bool isnull);
 static void add_text(Answer *answer, const text *value);
 static Datum form(Answer *answer, clTypeId type);
@@ -35,18 +34,18 @@ cl_authorization_result(const clAuthorization *authorization, const clAccount *a
 {
 	Answer answer = {0};
 
-	add_authorization(&answer, authorization, account, replayed);
+	add_authorization(&answer, authorization, cl_account_available(account), replayed);
 	return form(&answer, CL_TYPE_AUTHORIZATION);
 }
 
 void
 cl_authorization_item_put(ReturnSetInfo *rsinfo, int ord, const clAuthorization *authorization,
-						  const clAccount *account, bool replayed)
+						  int64 available, bool replayed)
 {
 	Answer answer = {0};
 
 	add(&answer, Int32GetDatum(ord), false);
-	add_authorization(&answer, authorization, account, replayed);
+	add_authorization(&answer, authorization, available, replayed);
 	Assert(rsinfo->setDesc->natts == answer.natts);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, answer.values, answer.nulls);
 }
@@ -83,7 +82,7 @@ cl_account_balance_result(const clAccount *account)
 }
 
 static void
-add_authorization(Answer *answer, const clAuthorization *authorization, const clAccount *account, bool replayed)
+add_authorization(Answer *answer, const clAuthorization *authorization, int64 available, bool replayed)
 {
 	bool is_open = authorization->status == CL_AUTHORIZED;
 
@@ -100,7 +99,7 @@ add_authorization(Answer *answer, const clAuthorization *authorization, const cl
 	add(answer, is_open ? (Datum) 0 : TimestampTzGetDatum(authorization->settled_at), is_open);
 	add(answer, is_open ? (Datum) 0 : cl_enum_datum(CL_ENUM_ACTOR, authorization->settled_by), is_open);
 	add_text(answer, authorization->reason);
-	add(answer, Int64GetDatum(cl_account_available(account)), false);
+	add(answer, Int64GetDatum(available), false);
 	add(answer, BoolGetDatum(replayed), false);
 }
 

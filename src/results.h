@@ -18,7 +18,7 @@ extern Datum cl_authorization_result(const clAuthorization *authorization, const
 
 /* The same as a row of a set-returning function, a credit_authorization_item: ord first, counted from 1. */
 extern void cl_authorization_item_put(ReturnSetInfo *rsinfo, int ord, const clAuthorization *authorization,
-									  const clAccount *account, bool replayed);
+									  int64 available, bool replayed);
 
 /* A credit_movement. */
 extern Datum cl_movement_result(const clEntry *entry, const clAccount *account, bool replayed);
