@@ -142,7 +142,16 @@ BEGIN
        UNION SELECT o.org_id, o.campaign_id FROM open o WHERE o.created_at >= $1 AND o.created_at < $2
        UNION SELECT u.org_id, u.campaign_id FROM used u WHERE u.campaign_id IS NOT NULL AND u.in_window AND NOT u.is_invalid
        UNION SELECT f.org_id, f.campaign_id FROM finding f WHERE f.campaign_id IS NOT NULL
-       UNION SELECT a.org_id, $5 FROM @extschema@.credit_account a WHERE $5 IS NOT NULL AND ($6 IS NULL OR a.org_id = $6)
+       UNION SELECT c.org_id, $5
+             FROM (SELECT i.org_id FROM @extschema@.credit_idempotency i WHERE i.idempotency_key = $5
+                   UNION ALL
+                   SELECT l.org_id FROM @extschema@.credit_ledger_settled l
+                   WHERE l.campaign_id = $5 AND l.campaign_id <> l.idempotency_key
+                   UNION ALL
+                   SELECT o.org_id FROM open o WHERE o.campaign_id = $5
+                   UNION ALL
+                   SELECT f.org_id FROM @extschema@.credit_finding f WHERE f.campaign_id = $5) c
+             WHERE $6 IS NULL OR c.org_id = $6
        UNION (' || @extschema@.credit_require_usage(
       'SELECT u.org_id COLLATE "C", $5 FROM %2$I.%3$I u
        WHERE u.campaign_id = $5 COLLATE %5$s AND ($6 IS NULL OR u.org_id = $6 COLLATE %4$s)
@@ -305,7 +314,7 @@ BEGIN ATOMIC
   ORDER BY j.org_id;
 END;
 COMMENT ON FUNCTION credit_campaign_status(text, text) IS
-  'what a campaign was charged and what it used over its whole life, with the verdict (tolerance 0), a row for each organisation that has a campaign of that name; quicker if the organisation is said';
+  'what a campaign was charged and what it used over its whole life, with the verdict (tolerance 0), a row for each organisation that has a campaign of that name';
 
 CREATE FUNCTION credit_orphaned_authorizations(older_than interval = '1 hour')
   RETURNS TABLE (authorization_id text, org_id text, campaign_id text, amount bigint, created_at timestamptz, expires_at timestamptz)

@@ -7,6 +7,9 @@
 -- What a call changes in an account stands side by side: the log records of an update (two for each authorization)
 -- carry everything from the first changed column to the last.
 --
+-- An idempotency key is looked up by the key first: keys made in the order of time (numbers, ULIDs) then lie side by side
+-- in the index, however many organisations there are; and a campaign is found by its id alone.
+--
 -- The number of CHECK constraints of each table is known to src/catalog.c.
 
 CREATE TABLE credit_account (
@@ -90,7 +93,7 @@ CREATE INDEX credit_ledger_settled_default_org_id_created_at_idx ON credit_ledge
 -- order; and the authorizations of a campaign that its idempotency row does not lead to, of which there are few.
 CREATE INDEX credit_ledger_settled_default_settled_at_idx ON credit_ledger_settled_default
   USING brin (settled_at) WITH (autosummarize = on);
-CREATE INDEX credit_ledger_settled_default_org_id_campaign_id_idx ON credit_ledger_settled_default (org_id, campaign_id)
+CREATE INDEX credit_ledger_settled_default_campaign_id_org_id_idx ON credit_ledger_settled_default (campaign_id, org_id)
   WHERE campaign_id <> idempotency_key;
 
 CREATE TABLE credit_entry (
@@ -125,7 +128,7 @@ CREATE TABLE credit_idempotency (
   authorization_id text COLLATE "C",
   entry_no         bigint,
   created_at       timestamptz NOT NULL,
-  PRIMARY KEY (org_id, operation, idempotency_key)
+  PRIMARY KEY (idempotency_key, org_id, operation)
 );
 COMMENT ON TABLE credit_idempotency IS
   'every idempotency key that was used: the parameters that must match when the call is made again, and what the call made';

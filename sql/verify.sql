@@ -89,8 +89,11 @@ BEGIN ATOMIC
     SELECT r.org_id, 'rows_have_an_account', 'an account', 'none', 'rows in ' || string_agg(r.source, ', ' ORDER BY r.source)
     FROM (SELECT DISTINCT l.org_id, 'credit_ledger' AS source FROM ledger l
           UNION ALL SELECT DISTINCT e.org_id, 'credit_entry' FROM entry e
+          UNION ALL SELECT DISTINCT i.org_id, 'credit_idempotency' FROM credit_idempotency i WHERE credit_verify.org_id IS NULL
+          -- Its index begins with the key, so of one organisation it is read only where no account is there.
           UNION ALL SELECT DISTINCT i.org_id, 'credit_idempotency' FROM credit_idempotency i
-                    WHERE credit_verify.org_id IS NULL OR i.org_id = credit_verify.org_id) r
+                    WHERE i.org_id = credit_verify.org_id
+                      AND NOT EXISTS (SELECT FROM credit_account a WHERE a.org_id = credit_verify.org_id)) r
     WHERE NOT EXISTS (SELECT FROM credit_account a WHERE a.org_id = r.org_id)
     GROUP BY r.org_id
   )
