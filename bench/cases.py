@@ -129,12 +129,17 @@ def emit_wal(bench, side, pairs, start, end):
 
 
 def history(bench):
-    """An empty ledger beside one with bench.history settled authorizations, each in a database of its own."""
-    bench.make_database("empty")
-    bench.make_database("history")
-    psql("history", file="history.sql", search_path="extension", rows=bench.history)
-    sides = [replace(EXTENSION, name=name, database=name) for name in ("empty", "history")]
+    """An empty ledger beside one with bench.history settled authorizations, in partitions of a month; and beside one with
+    as many in the single partition that a ledger begins with. Each has a database of its own."""
+    empty, partitioned, single = sides = [
+        replace(EXTENSION, name=name, database=database)
+        for name, database in (("empty", "empty"), ("history", "history"), ("history, one partition", "history_single"))]
     for side in sides:
+        bench.make_database(side.database)
+        if side is not single:
+            psql(side.database, file="partitions.sql", search_path=side.search_path)
+        if side is not empty:
+            psql(side.database, file="history.sql", search_path=side.search_path, rows=bench.history)
         psql(side.database, "VACUUM (FREEZE, ANALYZE)")
     warm_up(sides, ORGANISATIONS)
     measure_rates(bench, "history_rate", sides, 16, ORGANISATIONS)
@@ -185,9 +190,11 @@ def history_orphans(bench, sides):
 def history_upkeep(bench, sides):
     """What the run left to vacuum, how big it made the tables that must stay small, and whether all of it adds up."""
     for side in sides:
-        for table in ("credit_account", "credit_ledger_open", "credit_ledger_settled_default", "credit_entry_default",
-                      "credit_idempotency"):
-            size = value(side.database, f"SELECT pg_total_relation_size('{table}')", side.search_path)
+        for table in ("credit_account", "credit_ledger_open", "credit_ledger_settled", "credit_entry", "credit_idempotency"):
+            size = value(side.database, f"""
+                SELECT sum(pg_total_relation_size(part))
+                FROM (SELECT '{table}'::regclass UNION SELECT relid FROM pg_partition_tree('{table}')) t (part)""",
+                         side.search_path)
             bench.emit("history_upkeep", side.name, f"{table}, MB with indexes", 1, int(size) / 1e6)
             bench.emit("history_upkeep", side.name, f"{table}, ms of VACUUM", 1, timed(side, f"VACUUM {table}"))
         bench.emit("history_upkeep", side.name, "credit_verify, ms", 1, timed(side, """
