@@ -11,9 +11,9 @@
  * Items are worked on in chunks.  What an earlier chunk wrote is found in the
  * tables, for which the unit is refreshed between chunks; inside a chunk, an
  * item that asks for the same thing as an earlier one (its twin) is answered
- * from that.  A chunk is worked on account by account, again in the order of
- * org_id: so the indexes that begin with it are read and written from left to
- * right.  Only calls of the same account can depend on each other.
+ * from that.  Where nothing of a chunk can be refused any more, it is worked
+ * on account by account, again in the order of org_id, so that the indexes
+ * that begin with it are written from left to right.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,11 +32,18 @@
 #include "results.h"
 #include "settlement.h"
 
-#define CHUNK_ITEMS 1000
+/*
+ * A chunk's items are one block, of 1.7 MB however few they are, of which only
+ * the pages that are used are ever there: malloc keeps of what a process frees
+ * twice as much as the biggest block was (mallopt(3), M_TRIM_THRESHOLD), and a
+ * session with many calls need not fetch its memory anew for each.
+ */
+#define CHUNK_ITEMS 4000
 
 typedef struct BatchItem
 {
 	int position; /* in the arrays, from 0 */
+	int rank;	  /* see rank_of */
 	clAccount *account;
 	text *name;				/* idempotency key, or authorization id */
 	struct BatchItem *twin; /* the chunk's first item of this account and name, or NULL */
@@ -58,10 +65,16 @@ typedef struct Batch
 	clAccount *accounts;
 	bool *changed;	 /* by account */
 	int *account_of; /* by position: index into accounts */
+	int *rank_of;	 /* by position: place in the order of org_id, then position */
 	clPlace *places; /* by position, to settle: where the authorization was found */
 
-	/* Prepare an item of a chunk; do it, returning whether it was new. */
+	/*
+	 * Prepare an item of a chunk.  Look ahead to all of it, raising the first
+	 * refusal; false if that takes doing the items, always so where NULL.  Do
+	 * an item, returning whether it was new.
+	 */
 	void (*prepare)(struct Batch *batch, BatchItem *item);
+	bool (*look_ahead)(struct Batch *batch, BatchItem *items, int count);
 	bool (*perform)(struct Batch *batch, BatchItem *item);
 
 	/* The arguments */
@@ -84,14 +97,15 @@ static Datum batch_run(Batch *batch, FunctionCallInfo fcinfo, void (*find_owners
 static void batch_lock(Batch *batch, BatchOwner *owners);
 static void batch_work(Batch *batch);
 static void batch_work_chunk(Batch *batch, int start, int count);
-static void chunk_find_twins(BatchItem **items, int count);
+static void chunk_find_twins(BatchItem **by_account, int count);
 static int compare_owners(const void *a, const void *b);
+static int compare_ranks(const void *a, const void *b);
 static int compare_names(const void *a, const void *b);
-static int compare_positions(const void *a, const void *b);
 static void describe_position(void *arg);
 static void read_call(Batch *batch, int position, clIdempotency *call);
 static void authorize_owners(Batch *batch, BatchOwner *owners);
 static void authorize_prepare(Batch *batch, BatchItem *item);
+static bool authorize_look_ahead(Batch *batch, BatchItem *items, int count);
 static bool authorize_perform(Batch *batch, BatchItem *item);
 static void settle_owners(Batch *batch, BatchOwner *owners);
 static void settle_prepare(Batch *batch, BatchItem *item);
@@ -107,6 +121,7 @@ CL_COUNTED_FUNCTION(credit_authorize_many, CL_CALL_AUTHORIZE)
 {
 	Batch batch = {.what = "credit_authorize_many()",
 				   .prepare = authorize_prepare,
+				   .look_ahead = authorize_look_ahead,
 				   .perform = authorize_perform};
 
 	batch.org_ids = cl_arg_array(fcinfo, 0, "org_ids", TEXTOID);
@@ -189,6 +204,7 @@ batch_lock(Batch *batch, BatchOwner *owners)
 
 	batch->accounts = palloc_array(clAccount, batch->count);
 	batch->account_of = palloc_array(int, batch->count);
+	batch->rank_of = palloc_array(int, batch->count);
 	batch->changed = palloc0_array(bool, batch->count);
 
 	qsort(owners, batch->count, sizeof(BatchOwner), compare_owners);
@@ -198,6 +214,7 @@ batch_lock(Batch *batch, BatchOwner *owners)
 		if (i == 0 || cl_identifier_compare(owners[i].org_id, owners[i - 1].org_id) != 0)
 			cl_account_lock_next(batch->unit, owners[i].org_id, &batch->accounts[count++]);
 		batch->account_of[owners[i].position] = count - 1;
+		batch->rank_of[owners[i].position] = i;
 	}
 	batch->position = -1;
 }
@@ -228,22 +245,25 @@ batch_work(Batch *batch)
 static void
 batch_work_chunk(Batch *batch, int start, int count)
 {
-	BatchItem *items = palloc0_array(BatchItem, count);
-	BatchItem **ordered = palloc_array(BatchItem *, count);
+	BatchItem *items = palloc_array(BatchItem, CHUNK_ITEMS);
+	BatchItem **by_account = palloc_array(BatchItem *, count);
+	bool any_order;
 
 	for (int i = 0; i < count; i++)
 	{
-		items[i].position = start + i;
-		items[i].account = &batch->accounts[batch->account_of[start + i]];
+		items[i] = (BatchItem) {.position = start + i,
+								.rank = batch->rank_of[start + i],
+								.account = &batch->accounts[batch->account_of[start + i]]};
 		batch->prepare(batch, &items[i]);
-		ordered[i] = &items[i];
+		by_account[i] = &items[i];
 	}
-	chunk_find_twins(ordered, count);
+	qsort(by_account, count, sizeof(BatchItem *), compare_ranks);
+	chunk_find_twins(by_account, count);
+	any_order = batch->look_ahead != NULL && batch->look_ahead(batch, items, count);
 
-	qsort(ordered, count, sizeof(BatchItem *), compare_positions);
 	for (int i = 0; i < count; i++)
 	{
-		BatchItem *item = ordered[i];
+		BatchItem *item = any_order ? by_account[i] : &items[i];
 
 		CHECK_FOR_INTERRUPTS();
 		batch->position = item->position;
@@ -259,16 +279,28 @@ batch_work_chunk(Batch *batch, int start, int count)
 								  items[i].available, items[i].replayed);
 }
 
+/* Among items of the same account, which stand side by side. */
 static void
-chunk_find_twins(BatchItem **items, int count)
+chunk_find_twins(BatchItem **by_account, int count)
 {
-	qsort(items, count, sizeof(BatchItem *), compare_names);
-	for (int i = 1; i < count; i++)
+	for (int first = 0, end; first < count; first = end)
 	{
-		BatchItem *before = items[i - 1];
+		BatchItem **named;
 
-		if (before->account == items[i]->account && cl_identifier_compare(before->name, items[i]->name) == 0)
-			items[i]->twin = before->twin != NULL ? before->twin : before;
+		for (end = first + 1; end < count && by_account[end]->account == by_account[first]->account; end++)
+			;
+		if (end == first + 1)
+			continue;
+
+		named = palloc_array(BatchItem *, end - first);
+		memcpy(named, by_account + first, (end - first) * sizeof(BatchItem *));
+		qsort(named, end - first, sizeof(BatchItem *), compare_names);
+		for (int i = 1; i < end - first; i++)
+		{
+			if (cl_identifier_compare(named[i - 1]->name, named[i]->name) == 0)
+				named[i]->twin = named[i - 1]->twin != NULL ? named[i - 1]->twin : named[i - 1];
+		}
+		pfree(named);
 	}
 }
 
@@ -283,27 +315,22 @@ compare_owners(const void *a, const void *b)
 }
 
 static int
+compare_ranks(const void *a, const void *b)
+{
+	const BatchItem *left = *(BatchItem *const *) a;
+	const BatchItem *right = *(BatchItem *const *) b;
+
+	return left->rank - right->rank;
+}
+
+static int
 compare_names(const void *a, const void *b)
 {
 	const BatchItem *left = *(BatchItem *const *) a;
 	const BatchItem *right = *(BatchItem *const *) b;
-	int order;
+	int order = cl_identifier_compare(left->name, right->name);
 
-	if (left->account != right->account)
-		return left->account < right->account ? -1 : 1;
-	order = cl_identifier_compare(left->name, right->name);
-	return order != 0 ? order : left->position - right->position;
-}
-
-static int
-compare_positions(const void *a, const void *b)
-{
-	const BatchItem *left = *(BatchItem *const *) a;
-	const BatchItem *right = *(BatchItem *const *) b;
-
-	if (left->account != right->account)
-		return left->account < right->account ? -1 : 1;
-	return left->position - right->position;
+	return order != 0 ? order : left->rank - right->rank;
 }
 
 /* Error context: which item it was. */
@@ -354,6 +381,47 @@ authorize_prepare(Batch *batch, BatchItem *item)
 	read_call(batch, item->position, &item->call);
 	item->name = item->call.key;
 	item->authorization.timeout_action = cl_timeout_action;
+}
+
+/*
+ * Where all keys are new, whether an item is refused depends on its account
+ * alone: hold all amounts in memory, in the order of the arrays, and let them
+ * go again.
+ */
+static bool
+authorize_look_ahead(Batch *batch, BatchItem *items, int count)
+{
+	text *least = items[0].name;
+	text *greatest = items[0].name;
+
+	for (int i = 1; i < count; i++)
+	{
+		if (cl_identifier_compare(items[i].name, least) < 0)
+			least = items[i].name;
+		if (cl_identifier_compare(items[i].name, greatest) > 0)
+			greatest = items[i].name;
+	}
+	if (!cl_idempotency_none_between(batch->unit, least, greatest))
+		return false;
+
+	for (int i = 0; i < count; i++)
+	{
+		batch->position = items[i].position;
+		items[i].call.is_new = true;
+		if (items[i].twin != NULL)
+			cl_idempotency_require_same(&items[i].call, &items[i].twin->call);
+		else
+		{
+			cl_hold_require(items[i].account, items[i].call.amount);
+			cl_account_hold(items[i].account, items[i].call.amount);
+		}
+	}
+	for (int i = 0; i < count; i++)
+	{
+		if (items[i].twin == NULL)
+			cl_account_hold(items[i].account, -items[i].call.amount);
+	}
+	return true;
 }
 
 static bool

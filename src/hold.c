@@ -21,7 +21,6 @@
 #include "transition.h"
 
 pg_noreturn static void raise_detached(const clIdempotency *call);
-static void require_not_frozen(const clAccount *account);
 
 bool
 cl_hold(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *timeout,
@@ -36,9 +35,7 @@ cl_hold(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *t
 		return false;
 	}
 
-	require_not_frozen(account);
-	cl_account_require_available(account, call->amount);
-
+	cl_hold_require(account, call->amount);
 	now = cl_account_now(account);
 	authorization->authorization_id = cl_authorization_id_make(now, account->org_id);
 	authorization->org_id = account->org_id;
@@ -58,6 +55,18 @@ cl_hold(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *t
 
 	cl_account_hold(account, call->amount);
 	return true;
+}
+
+void
+cl_hold_require(const clAccount *account, int64 amount)
+{
+	if (account->frozen)
+		ereport(ERROR,
+				(errcode(ERRCODE_CL_ACCOUNT_FROZEN),
+				 errmsg("account of organisation \"%s\" is frozen", text_to_cstring(account->org_id)),
+				 errdetail("A frozen account takes no new holds; those it has can still be settled."),
+				 errhint("credit_account_configure() with frozen => false opens it again.")));
+	cl_account_require_available(account, amount);
 }
 
 /*
@@ -106,17 +115,6 @@ raise_detached(const clIdempotency *call)
 			 errdetail("It was made under idempotency key \"%s\"; its partition has been detached since.",
 					   text_to_cstring(call->key))));
 	pg_unreachable();
-}
-
-static void
-require_not_frozen(const clAccount *account)
-{
-	if (account->frozen)
-		ereport(ERROR,
-				(errcode(ERRCODE_CL_ACCOUNT_FROZEN),
-				 errmsg("account of organisation \"%s\" is frozen", text_to_cstring(account->org_id)),
-				 errdetail("A frozen account takes no new holds; those it has can still be settled."),
-				 errhint("credit_account_configure() with frozen => false opens it again.")));
 }
 
 /* credit_extend(authorization_id, timeout) */

@@ -22,4 +22,7 @@
 extern bool cl_hold(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *timeout,
 					clAuthorization *authorization);
 
+/* LC001, LC007: raises what a new hold of so many credits would. */
+extern void cl_hold_require(const clAccount *account, int64 amount);
+
 #endif /* CL_HOLD_H */

@@ -36,12 +36,12 @@ static const clTable idempotency_table = {
 				"entry_no", "created_at"},
 };
 
+static clRelation *idempotency_relation(clUnit *unit);
 static char *show_parameters(const clIdempotency *call);
 
 bool
 cl_idempotency_replay(clUnit *unit, clAccount *account, clIdempotency *call)
 {
-	clRelation *rel = cl_relation_open(unit, cl_table_oid(CL_TABLE_IDEMPOTENCY), &idempotency_table);
 	clKey keys[] = {
 		{IDEMPOTENCY_KEY, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(call->key)},
 		{IDEMPOTENCY_ORG_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(account->org_id)},
@@ -50,7 +50,7 @@ cl_idempotency_replay(clUnit *unit, clAccount *account, clIdempotency *call)
 	clIdempotency stored = {call->operation, call->key};
 	clRow row;
 
-	if (!cl_relation_find(unit, rel, lengthof(keys), keys, &row))
+	if (call->is_new || !cl_relation_find(unit, idempotency_relation(unit), lengthof(keys), keys, &row))
 		return false;
 
 	stored.has_amount = !row.nulls[IDEMPOTENCY_AMOUNT - 1];
@@ -67,6 +67,17 @@ cl_idempotency_replay(clUnit *unit, clAccount *account, clIdempotency *call)
 	cl_idempotency_require_same(call, &stored);
 	*call = stored;
 	return true;
+}
+
+bool
+cl_idempotency_none_between(clUnit *unit, text *least, text *greatest)
+{
+	clKey keys[] = {
+		{IDEMPOTENCY_KEY, BTGreaterEqualStrategyNumber, F_TEXT_GE, PointerGetDatum(least)},
+		{IDEMPOTENCY_KEY, BTLessEqualStrategyNumber, F_TEXT_LE, PointerGetDatum(greatest)},
+	};
+
+	return !cl_relation_has(unit, idempotency_relation(unit), lengthof(keys), keys);
 }
 
 void
@@ -101,7 +112,13 @@ cl_idempotency_insert(clUnit *unit, clAccount *account, const clIdempotency *cal
 	if (call->entry_no != 0)
 		cl_row_set(&row, IDEMPOTENCY_ENTRY_NO, Int64GetDatum(call->entry_no));
 	cl_row_set(&row, IDEMPOTENCY_CREATED_AT, TimestampTzGetDatum(call->created_at));
-	cl_relation_insert(unit, cl_relation_open(unit, cl_table_oid(CL_TABLE_IDEMPOTENCY), &idempotency_table), &row);
+	cl_relation_insert(unit, idempotency_relation(unit), &row);
+}
+
+static clRelation *
+idempotency_relation(clUnit *unit)
+{
+	return cl_relation_open(unit, cl_table_oid(CL_TABLE_IDEMPOTENCY), &idempotency_table);
 }
 
 static char *

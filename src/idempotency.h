@@ -26,6 +26,8 @@ typedef struct clIdempotency
 
 	int64 entry_no; /* the entry it posted; 0: none */
 	TimestampTz created_at;
+
+	bool is_new; /* known not to have been used, see cl_idempotency_none_between */
 } clIdempotency;
 
 /*
@@ -35,6 +37,13 @@ typedef struct clIdempotency
  * fills in what came of it.
  */
 extern bool cl_idempotency_replay(clUnit *unit, clAccount *account, clIdempotency *call);
+
+/*
+ * Whether no key from least to greatest was ever used, by any operation of any
+ * organisation: then none of many keys needs to be looked for.  Keys that are
+ * made in an order (numbers, ULIDs) answer it with one look.
+ */
+extern bool cl_idempotency_none_between(clUnit *unit, text *least, text *greatest);
 
 /* LC004 unless a call under the same key asks for the same as one that was made. */
 extern void cl_idempotency_require_same(const clIdempotency *call, const clIdempotency *stored);

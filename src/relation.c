@@ -45,6 +45,7 @@ static Relation relation_index(clRelation *rel, int nkeys, const clKey *keys);
 static void relation_close_index(clRelation *rel);
 static void scan_keys_init(clRelation *rel, Relation index, int nkeys, const clKey *keys, ScanKey scan_keys);
 static bool index_starts_with(clRelation *rel, Relation index, int nkeys, const clKey *keys);
+static int index_position(const clKey *keys, int i, int previous);
 static void row_read(clRelation *rel, TupleTableSlot *slot, clRow *row);
 
 /* ------------------------------------------------------------------------
@@ -349,6 +350,15 @@ cl_relation_find(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, cl
 	return true;
 }
 
+bool
+cl_relation_has(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys)
+{
+	bool found = relation_seek(unit, rel, nkeys, keys);
+
+	ExecClearTuple(rel->slot);
+	return found;
+}
+
 clLockResult
 cl_relation_find_and_lock(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, clRow *row, bool skip_locked)
 {
@@ -417,21 +427,24 @@ relation_seek(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys)
 static void
 scan_keys_init(clRelation *rel, Relation index, int nkeys, const clKey *keys, ScanKey scan_keys)
 {
+	int position = 0;
+
 	for (int i = 0; i < nkeys; i++)
 	{
 		AttrNumber attnum = rel->attnums[keys[i].column - 1];
 
+		position = index_position(keys, i, position);
 		if (keys[i].procedure == InvalidOid)
 		{
 			if (index == NULL)
 				elog(ERROR, "no index of \"%s\" finds a null", RelationGetRelationName(rel->rel));
-			ScanKeyEntryInitialize(&scan_keys[i], SK_ISNULL | SK_SEARCHNULL, i + 1,
+			ScanKeyEntryInitialize(&scan_keys[i], SK_ISNULL | SK_SEARCHNULL, position,
 								   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
 			continue;
 		}
-		ScanKeyInit(&scan_keys[i], index != NULL ? i + 1 : attnum,
+		ScanKeyInit(&scan_keys[i], index != NULL ? position : attnum,
 					keys[i].strategy, keys[i].procedure, keys[i].value);
-		scan_keys[i].sk_collation = index != NULL ? index->rd_indcollation[i] :
+		scan_keys[i].sk_collation = index != NULL ? index->rd_indcollation[position - 1] :
 													TupleDescAttr(RelationGetDescr(rel->rel), attnum - 1)->attcollation;
 	}
 }
@@ -486,16 +499,24 @@ static bool
 index_starts_with(clRelation *rel, Relation index, int nkeys, const clKey *keys)
 {
 	Form_pg_index form = index->rd_index;
+	int position = 0;
 
-	if (!form->indisvalid || index->rd_rel->relam != BTREE_AM_OID ||
-		form->indnkeyatts < nkeys || RelationGetIndexPredicate(index) != NIL)
+	if (!form->indisvalid || index->rd_rel->relam != BTREE_AM_OID || RelationGetIndexPredicate(index) != NIL)
 		return false;
 	for (int i = 0; i < nkeys; i++)
 	{
-		if (form->indkey.values[i] != rel->attnums[keys[i].column - 1])
+		position = index_position(keys, i, position);
+		if (position > form->indnkeyatts || form->indkey.values[position - 1] != rel->attnums[keys[i].column - 1])
 			return false;
 	}
 	return true;
+}
+
+/* Which column of an index a condition is on: the next one, unless it is the second on the same. */
+static int
+index_position(const clKey *keys, int i, int previous)
+{
+	return i > 0 && keys[i].column == keys[i - 1].column ? previous : previous + 1;
 }
 
 clLockResult

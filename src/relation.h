@@ -55,7 +55,8 @@ typedef struct clRow
 
 /*
  * A condition on one column: "column <strategy> value", or "column IS NULL"
- * if it names no procedure, which only an index can answer.
+ * if it names no procedure, which only an index can answer.  Conditions on
+ * the same column stand side by side.
  */
 typedef struct clKey
 {
@@ -102,8 +103,9 @@ extern void cl_row_init(clRow *row);
 extern void cl_row_set(clRow *row, int column, Datum value);
 extern void cl_row_set_null(clRow *row, int column);
 
-/* The first row that meets all keys; through an index on these columns if there is one. */
+/* The first row that meets all keys, or whether there is one; through an index on these columns if there is one. */
 extern bool cl_relation_find(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, clRow *row);
+extern bool cl_relation_has(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys);
 
 /*
  * Read the row that stands where one was found before; false where none does.

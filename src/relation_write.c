@@ -222,10 +222,12 @@ relation_store(clUnit *unit, clRelation *rel, const clRow *row, clRelation *from
 	relation_after_insert(unit, rel, slot);
 }
 
-/* The way of COPY (CopyMultiInsertBufferFlush in copyfrom.c). */
+/* The way of COPY (CopyMultiInsertBufferFlush in copyfrom.c), which also forms the tuples in a context of their own. */
 void
 cl_relation_flush(clUnit *unit, clRelation *rel)
 {
+	MemoryContext caller = MemoryContextSwitchTo(GetPerTupleMemoryContext(unit->estate));
+
 	unit->flushing = true;
 	relation_open_indexes(unit, rel, false);
 	for (int i = 0; i < rel->bulk_count; i++)
@@ -238,6 +240,8 @@ cl_relation_flush(clUnit *unit, clRelation *rel)
 	}
 	rel->bulk_count = 0;
 	unit->flushing = false;
+	MemoryContextSwitchTo(caller);
+	ResetPerTupleExprContext(unit->estate);
 }
 
 static void

@@ -46,11 +46,12 @@ FROM credit_ledger WHERE org_id = 'batch-a' ORDER BY campaign_id, idempotency_ke
 -- apart.
 CREATE TEMP TABLE item AS
 SELECT n, n % 2 AS org, 1 + n % 7 AS amount,
-       'campaign-' || CASE WHEN n % 10 = 0 THEN n - 8 WHEN n % 1001 = 0 THEN n - 1000 ELSE n END AS campaign
-FROM generate_series(1, 2500) AS n;
+       'campaign-' || CASE WHEN n % 10 = 0 THEN n - 8 WHEN n % 1001 = 0 THEN n - 1000 WHEN n % 4003 = 0 THEN n - 4002 ELSE n END AS campaign
+FROM generate_series(1, 10000) AS n;
 UPDATE item SET (org, amount) = (twin.org, twin.amount)
-FROM item AS twin WHERE twin.campaign = item.campaign AND twin.n < item.n;
-SELECT (credit_account_configure(org, overage_limit => 2)).org_id, (credit_grant(org, 10000, 'opening')).available
+FROM (SELECT DISTINCT ON (campaign) * FROM item ORDER BY campaign, n) AS twin
+WHERE twin.campaign = item.campaign AND twin.n < item.n;
+SELECT (credit_account_configure(org, overage_limit => 2)).org_id, (credit_grant(org, 100000, 'opening')).available
 FROM (VALUES ('batch-one-0'), ('batch-one-1'), ('batch-many-0'), ('batch-many-1')) AS v (org);
 CREATE TEMP TABLE one AS
 SELECT i.n, a.* FROM (SELECT * FROM item ORDER BY n) AS i, credit_authorize('batch-one-' || i.org, i.amount, i.campaign) AS a;
@@ -89,7 +90,7 @@ UPDATE credit_ledger
 SET expires_at = '2000-01-01',
     timeout_action = CASE length(campaign_id) WHEN 12 THEN 'commit' ELSE 'revert' END::credit_timeout_action
 WHERE (org_id LIKE 'batch-one-%' OR org_id LIKE 'batch-many-%') AND campaign_id ~ '[134]$';
-SELECT credit_sweep('2000-01-02', 10000);
+SELECT credit_sweep('2000-01-02', 100000);
 CREATE TEMP TABLE settlement AS
 SELECT row_number() OVER (ORDER BY md5(campaign), n) AS n, org, campaign,
        CASE length(campaign) % 3 WHEN 0 THEN NULL WHEN 1 THEN amount + 1 ELSE amount / 2 END AS used
@@ -115,6 +116,11 @@ INSERT INTO many
 SELECT * FROM credit_revert_many(ARRAY(SELECT authorization_id FROM pg_temp.settlements('batch-many-')), 'never sent');
 SELECT * FROM comparison;
 SELECT count(*) FROM credit_ledger_open WHERE org_id LIKE 'batch-%-_';
+
+-- Keys that nobody used before, one of them twice, and far apart.
+SELECT count(DISTINCT authorization_id) AS authorizations, array_agg(ord) FILTER (WHERE replayed) AS replayed
+FROM credit_authorize_many(array_fill('batch-many-0'::text, '{5000}'), array_fill(1::bigint, '{5000}'),
+                           ARRAY(SELECT 'new-' || CASE n WHEN 4500 THEN 7 ELSE n END FROM generate_series(1, 5000) AS n));
 
 -- Arrays of every shape: any lower bound, one dimension.
 SELECT ord, campaign_id, replayed FROM credit_authorize_many('[0:1]={batch-a,batch-a}', '[5:6]={20,40}', '[-1:0]={c-1,c-2}');
