@@ -30,7 +30,7 @@ EARLY = Side("extension, early lock release", "extension", settings={"credit_led
 RIVAL = Side("PL/pgSQL", "rival,extension")
 INSERT = Side("INSERT", "floor", script="insert.sql")
 INSERT_SELECT = Side("INSERT SELECT", "bulk,extension", script="insert_select.sql")
-INSERT_SELECT_UPDATE = replace(INSERT_SELECT, name="INSERT SELECT UPDATE", script="insert_select_update.sql")
+WITHOUT_ACCOUNTS = replace(INSERT_SELECT, name="INSERT SELECT without accounts", script="insert_select_without_accounts.sql")
 
 
 def spread(clients):
@@ -82,7 +82,7 @@ def many(name, organisations):
     def case(bench):
         bench.make_database()
         sides = [replace(EXTENSION, script="many.sql"), replace(RIVAL, script="many.sql"),
-                 INSERT_SELECT, INSERT_SELECT_UPDATE]
+                 INSERT_SELECT, WITHOUT_ACCOUNTS]
         for side in sides:
             psql(side.database, "CHECKPOINT")
             pgbench(side.database, side.script, 1, side.search_path, transactions=10, orgs=organisations)

@@ -43,6 +43,46 @@ $$;
 COMMENT ON FUNCTION credit_create_partition(regclass, timestamptz, timestamptz) IS
   'makes a partition of credit_ledger_settled or credit_entry for created_at from lower_bound (included) to upper_bound (excluded), with all indexes; the default partition must hold no row of that range. Locks the parent''s default partition';
 
+-- The lock that a partition is attached under would have every call wait behind it, if a long query has the default
+-- partition: then rather no partition this time.
+CREATE FUNCTION credit_create_partitions(months integer = 3)
+  RETURNS SETOF regclass LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+  SET lock_timeout = '1s'
+AS $$
+DECLARE
+  this_month constant timestamptz := date_trunc('month', now(), 'UTC');
+  parent regclass;
+  lower_bound timestamptz;
+  is_needed boolean;
+  leaf regclass;
+BEGIN
+  PERFORM @extschema@.credit_require_argument('months', months IS NULL);
+  IF months NOT BETWEEN 1 AND 120 THEN
+    RAISE invalid_parameter_value USING MESSAGE = format('months must be between 1 and 120: %s', months);
+  END IF;
+
+  FOREACH parent IN ARRAY ARRAY['@extschema@.credit_ledger_settled', '@extschema@.credit_entry']::regclass[] LOOP
+    FOR month IN 0 .. months LOOP
+      lower_bound := (this_month AT TIME ZONE 'UTC' + month * interval '1 month') AT TIME ZONE 'UTC';
+      EXECUTE format('SELECT %L::pg_catalog.timestamptz > now() OR NOT EXISTS (SELECT FROM %s_default d WHERE d.created_at >= %L)',
+                     lower_bound, parent, lower_bound) INTO is_needed;
+      CONTINUE WHEN NOT is_needed;
+      BEGIN
+        leaf := @extschema@.credit_create_partition(parent, lower_bound,
+          (this_month AT TIME ZONE 'UTC' + (month + 1) * interval '1 month') AT TIME ZONE 'UTC');
+        RETURN NEXT leaf;
+      EXCEPTION
+        -- Its range has a partition already, made by this function or by somebody.
+        WHEN duplicate_table OR invalid_object_definition THEN NULL;
+      END;
+    END LOOP;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION credit_create_partitions(integer) IS
+  'makes the partitions of credit_ledger_settled and credit_entry for this month (UTC), if the default partition has no row of it, and for so many to come (1 to 120), where there is none yet; returns those it made. To be called regularly. Locks the default partitions for a moment, and gives up after a second (55P03)';
+
 CREATE FUNCTION credit_grant_privileges(role regrole, level text)
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp

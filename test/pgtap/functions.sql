@@ -59,6 +59,7 @@ INSERT INTO expected VALUES
   ('credit_maintain', '', 'void', 'v', 'u'),
   ('credit_worker_wake', '', 'boolean', 'v', 'u'),
   ('credit_health', 'OUT check_name text, OUT status credit_health_status, OUT detail text, OUT what_to_do text', 'SETOF record', 'v', 'r'),
+  ('credit_create_partitions', 'months integer DEFAULT 3', 'SETOF regclass', 'v', 'u'),
   ('credit_create_partition', 'parent regclass, lower_bound timestamp with time zone, upper_bound timestamp with time zone', 'regclass', 'v', 'u'),
   ('credit_grant_privileges', 'role regrole, level text', 'void', 'v', 'u');
 
