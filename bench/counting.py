@@ -1,4 +1,4 @@
-"""What counting the calls costs: the extension preloaded, so that it counts, and not.
+"""What counting the calls costs, and watching a threshold for an alert: the extension preloaded, so that it counts, and not.
 
 A clock cannot tell one per cent on a shared machine; valgrind can: it counts the instructions of a server in single-user
 mode, which runs the same code as any session, transactions and their ends included. A long run less a short one leaves
@@ -13,7 +13,14 @@ from pathlib import Path
 
 PAIRS = 2000
 
-SIDES = {"counted": "credit_ledger", "not counted": ""}
+# What is preloaded, and a statement more of the preparation.
+SIDES = {
+    "not counted": ("", ""),
+    "counted": ("credit_ledger", ""),
+    "counted, watched": ("credit_ledger", """
+SELECT count(credit_account_configure('org-' || i, low_balance_threshold => 1000)) FROM generate_series(1, 100) i;
+"""),
+}
 
 # In single-user mode a line is a statement.
 PREPARE = """
@@ -30,19 +37,18 @@ CREATE PROCEDURE pairs(first int, last int) LANGUAGE plpgsql AS $$ \
     END LOOP; \
   END $$;
 CALL pairs(1, 1000);
-VACUUM;
 """
 
 
 def counting(bench):
-    for side, preload in SIDES.items():
+    for side, (preload, more) in SIDES.items():
         with tempfile.TemporaryDirectory() as directory:
             data = Path(directory, "data")
             subprocess.run(["initdb", "--auth=trust", "--no-sync", "--username=postgres", "--locale=C.UTF-8", data],
                            check=True, stdout=subprocess.DEVNULL)
             with open(data / "postgresql.conf", "a") as conf:
                 conf.write(f"shared_preload_libraries = '{preload}'\nfsync = off\nmax_wal_size = 8GB\n")
-            server(data, PREPARE)
+            server(data, PREPARE + more)
             short = instructions(data, first=1001, pairs=PAIRS)
             long = instructions(data, first=1001 + PAIRS, pairs=2 * PAIRS)
             bench.emit("counting", side, "instructions/pair", 1, (long - short) / PAIRS)

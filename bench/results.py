@@ -84,6 +84,7 @@ COMPARISONS = [
     Comparison("history_orphans", "ms", "history", "empty", at_most=1.2),
     Comparison("reconciliation", "ms", "twenty_days", "day"),
     Comparison("counting", "instructions/pair", "counted", "not counted", at_most=1.01),
+    Comparison("counting", "instructions/pair", "counted, watched", "counted"),
 ]
 
 
