@@ -75,13 +75,18 @@ BEGIN
       EXCEPTION
         -- Its range has a partition already, made by this function or by somebody.
         WHEN duplicate_table OR invalid_object_definition THEN NULL;
+        -- This month's first row came in between.
+        WHEN check_violation THEN
+          IF month > 0 THEN
+            RAISE;
+          END IF;
       END;
     END LOOP;
   END LOOP;
 END
 $$;
 COMMENT ON FUNCTION credit_create_partitions(integer) IS
-  'makes the partitions of credit_ledger_settled and credit_entry for this month (UTC), if the default partition has no row of it, and for so many to come (1 to 120), where there is none yet; returns those it made. To be called regularly. Locks the default partitions for a moment, and gives up after a second (55P03)';
+  'makes the partitions of credit_ledger_settled and credit_entry for this month (UTC), if the default partition has no row of it, and for so many to come (1 to 120), where there is none yet; returns those it made. To be called regularly. Locks the default partitions while it reads them, and gives up if it has to wait for a second (55P03)';
 
 CREATE FUNCTION credit_grant_privileges(role regrole, level text)
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
