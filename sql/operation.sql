@@ -73,8 +73,14 @@ BEGIN
           (this_month AT TIME ZONE 'UTC' + (month + 1) * interval '1 month') AT TIME ZONE 'UTC');
         RETURN NEXT leaf;
       EXCEPTION
-        -- Its range has a partition already, made by this function or by somebody.
-        WHEN duplicate_table OR invalid_object_definition THEN NULL;
+        -- Its range has a partition already, made by this function; or by somebody, with other bounds.
+        WHEN duplicate_table THEN
+          IF NOT EXISTS (SELECT FROM pg_inherits i
+                         WHERE i.inhparent = parent
+                           AND i.inhrelid = format('%s_%s', parent, to_char(lower_bound AT TIME ZONE 'UTC', 'YYYYMMDD'))::regclass) THEN
+            RAISE;
+          END IF;
+        WHEN invalid_object_definition THEN NULL;
         -- This month's first row came in between.
         WHEN check_violation THEN
           IF month > 0 THEN

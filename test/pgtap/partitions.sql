@@ -3,7 +3,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(14);
+SELECT plan(15);
 
 -- As many as the parent has partitions of, besides the default.
 CREATE FUNCTION pg_temp.ranges(parent regclass) RETURNS bigint LANGUAGE sql AS $$
@@ -39,6 +39,13 @@ ROLLBACK TO fresh;
 SELECT credit_create_partition('credit_entry', pg_temp.month(1), pg_temp.month(13)) AS made \gset
 SELECT is((SELECT count(*) FROM credit_create_partitions(2)), 4::bigint, 'none where another one covers the month');
 SELECT is(pg_temp.ranges('credit_entry'), 2::bigint, 'this month, and the year to come');
+ROLLBACK TO fresh;
+
+SELECT count(*) AS made FROM credit_create_partitions(1) \gset
+DO $$ BEGIN
+  EXECUTE format('ALTER TABLE credit_entry DETACH PARTITION credit_entry_%s', to_char(pg_temp.month(1) AT TIME ZONE 'UTC', 'YYYYMMDD'));
+END $$;
+SELECT throws_ok('SELECT credit_create_partitions(1)', '42P07', NULL, 'a table of that name that is no partition is in the way');
 ROLLBACK TO fresh;
 
 SELECT throws_ok('SELECT credit_create_partitions(NULL)', '22004', NULL, 'months is needed');
