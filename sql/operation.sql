@@ -65,6 +65,10 @@ BEGIN
   FOREACH parent IN ARRAY ARRAY['@extschema@.credit_ledger_settled', '@extschema@.credit_entry']::regclass[] LOOP
     FOR month IN 0 .. months LOOP
       lower_bound := (this_month AT TIME ZONE 'UTC' + month * interval '1 month') AT TIME ZONE 'UTC';
+      CONTINUE WHEN EXISTS (
+        SELECT FROM pg_inherits i
+        WHERE i.inhparent = parent
+          AND i.inhrelid = to_regclass(format('%s_%s', parent, to_char(lower_bound AT TIME ZONE 'UTC', 'YYYYMMDD'))));
       EXECUTE format('SELECT %L::pg_catalog.timestamptz > now() OR NOT EXISTS (SELECT FROM %s_default d WHERE d.created_at >= %L)',
                      lower_bound, parent, lower_bound) INTO is_needed;
       CONTINUE WHEN NOT is_needed;
@@ -73,13 +77,7 @@ BEGIN
           (this_month AT TIME ZONE 'UTC' + (month + 1) * interval '1 month') AT TIME ZONE 'UTC');
         RETURN NEXT leaf;
       EXCEPTION
-        -- Its range has a partition already, made by this function; or by somebody, with other bounds.
-        WHEN duplicate_table THEN
-          IF NOT EXISTS (SELECT FROM pg_inherits i
-                         WHERE i.inhparent = parent
-                           AND i.inhrelid = format('%s_%s', parent, to_char(lower_bound AT TIME ZONE 'UTC', 'YYYYMMDD'))::regclass) THEN
-            RAISE;
-          END IF;
+        -- A partition that somebody made, with other bounds, has a part of the month.
         WHEN invalid_object_definition THEN NULL;
         -- This month's first row came in between.
         WHEN check_violation THEN

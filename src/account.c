@@ -153,7 +153,8 @@ account_get(clUnit *unit, text *org_id, clAccount *account)
 	clKey key = account_key(org_id);
 
 	account->rel = account_relation(unit);
-	if (!cl_relation_find(unit, account->rel, 1, &key, &account->row))
+	if (!account_find_where_last(unit, org_id, account) &&
+		!cl_relation_find(unit, account->rel, 1, &key, &account->row))
 		raise_account_not_found(org_id);
 	account_read(account);
 }

@@ -79,7 +79,7 @@ sub call_without_standby
 	my ($early_lock_release) = @_;
 	my @sessions = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 2;
 
-	set_synchronous_standby('nobody');
+	set_synchronous_standby($node, 'nobody');
 	foreach my $name (qw(first second))
 	{
 		my $session = $sessions[ $name eq 'first' ? 0 : 1 ];
@@ -107,7 +107,7 @@ sub end_calls
 {
 	my (@sessions) = @_;
 
-	set_synchronous_standby('');
+	set_synchronous_standby($node, '');
 	foreach my $session (@sessions)
 	{
 		like($session->query_until(qr/answered/, ''), qr/answered/, 'answered');
@@ -116,15 +116,4 @@ sub end_calls
 	is($node->safe_psql('postgres', q{
 			SELECT count(*) FROM credit_ledger_open, credit_revert(authorization_id) WHERE credit_ledger_open.org_id = 'acme'}),
 		'2', 'both are there');
-}
-
-# The checkpointer tells the others whether there is anybody to wait for; a checkpoint comes after that.
-sub set_synchronous_standby
-{
-	my ($standby) = @_;
-
-	$node->append_conf('postgresql.conf', "synchronous_standby_names = '$standby'");
-	$node->reload;
-	$node->poll_query_until('postgres', 'SHOW synchronous_standby_names', $standby) or die 'the reload does not arrive';
-	$node->safe_psql('postgres', 'CHECKPOINT');
 }

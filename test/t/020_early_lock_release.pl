@@ -95,7 +95,7 @@ sub standby_is_stopped
 	$node->backup('base');
 	$standby->init_from_backup($node, 'base', has_streaming => 1);
 	$standby->start;
-	set_synchronous_standby('standby');
+	set_synchronous_standby($node, 'standby');
 	$node->poll_query_until('postgres', q{SELECT sync_state = 'sync' FROM pg_stat_replication}) or die 'no standby';
 	$node->safe_psql('postgres', "SELECT credit_grant('$_', 100, 'opening')") foreach keys %waits;
 	$standby->stop;
@@ -143,7 +143,7 @@ sub standby_is_stopped
 	is($standby->safe_psql('postgres', q{SELECT min(held), max(held) FROM credit_account WHERE org_id <> 'acme'}),
 		'40|40', 'the standby has it all');
 	is_sound($standby, 'the ledger is sound there');
-	set_synchronous_standby('');
+	set_synchronous_standby($node, '');
 	$standby->stop;
 }
 
@@ -234,15 +234,4 @@ sub stop_wal_writer
 	$wal_writer = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'});
 	kill 'STOP', $wal_writer;
 	return $wal_writer;
-}
-
-# The checkpointer tells the others whether there is anybody to wait for; a checkpoint comes after that.
-sub set_synchronous_standby
-{
-	my ($standby) = @_;
-
-	$node->append_conf('postgresql.conf', "synchronous_standby_names = '$standby'");
-	$node->reload;
-	$node->poll_query_until('postgres', 'SHOW synchronous_standby_names', $standby) or die 'the reload does not arrive';
-	$node->safe_psql('postgres', 'CHECKPOINT');
 }

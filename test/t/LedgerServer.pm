@@ -37,7 +37,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(fails_with indexes_are_sound is_sound kill_server new_server rows);
+our @EXPORT = qw(fails_with indexes_are_sound is_sound kill_server new_server rows set_synchronous_standby);
 
 # A running server with these settings. %init goes to PostgreSQL::Test::Cluster's init.
 sub new_server
@@ -115,6 +115,17 @@ sub indexes_are_sound
 		WHERE c.relnamespace = '$schema'::regnamespace});
 
 	return is("$status $stderr", '0 ', $name);
+}
+
+# The checkpointer tells the others whether there is anybody to wait for; a checkpoint comes after that.
+sub set_synchronous_standby
+{
+	my ($node, $standby) = @_;
+
+	$node->append_conf('postgresql.conf', "synchronous_standby_names = '$standby'");
+	$node->reload;
+	$node->poll_query_until('postgres', 'SHOW synchronous_standby_names', $standby) or die 'the reload does not arrive';
+	$node->safe_psql('postgres', 'CHECKPOINT');
 }
 
 # The rows of a query, each as one line of text.
