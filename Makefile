@@ -6,7 +6,8 @@ EXTENSION = credit_ledger
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" credit_ledger.control)
 
 MODULE_big = credit_ledger
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
+PG_CPPFLAGS = -I$(if $(srcdir),$(srcdir),.)/src
 
 # The install script is joined from its parts in this order.
 SQL_PARTS = types tables alerts functions reading worker health verify usage judgement reconciliation scheduling monitoring operation privileges
@@ -26,7 +27,7 @@ all install uninstall installcheck clean:
 	$(error $(PG_CONFIG) finds no PostgreSQL server headers: install postgresql-server-dev-NN, or set PG_CONFIG)
 endif
 
-$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h src/*/*.h)
 
 credit_ledger--$(EXTVERSION).sql: $(SQL_PARTS:%=sql/%.sql) credit_ledger.control
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION credit_ledger" to load this file. \quit'; cat $(SQL_PARTS:%=sql/%.sql); } > $@
@@ -49,6 +50,6 @@ bench:
 	bench/run
 
 format:
-	clang-format-19 -i src/*.c src/*.h
+	clang-format-19 -i src/*.c src/*.h src/*/*.c src/*/*.h
 
 .PHONY: bench demo format test test-names

@@ -11,13 +11,15 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
-#include "catalog.h"
-#include "counters.h"
-#include "databases.h"
-#include "durability.h"
-#include "guc.h"
-#include "launcher.h"
-#include "shared.h"
+#include "ledger/catalog.h"
+#include "server/counters.h"
+#include "server/databases.h"
+#include "server/durability.h"
+#include "server/failures.h"
+#include "ledger/settings.h"
+#include "server/launcher.h"
+#include "server/outcomes.h"
+#include "server/shared.h"
 
 PG_MODULE_MAGIC;
 
@@ -26,10 +28,12 @@ PGDLLEXPORT void _PG_init(void);
 void
 _PG_init(void)
 {
-	cl_guc_init();
+	cl_settings_init();
 	cl_catalog_init();
 	cl_durability_init();
+	cl_outcomes_init();
 	cl_counters_init();
+	cl_failures_init();
 	cl_databases_init();
 	if (process_shared_preload_libraries_in_progress)
 	{

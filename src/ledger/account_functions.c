@@ -1,0 +1,83 @@
+/*-------------------------------------------------------------------------
+ *
+ * account_functions.c
+ *	  SQL functions of one account: configure it, read its balance.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "ledger/account.h"
+#include "ledger/arguments.h"
+#include "ledger/results.h"
+#include "ledger/verbs.h"
+
+PG_FUNCTION_INFO_V1(credit_balance);
+PG_FUNCTION_INFO_V1(credit_require_account);
+
+static void account_read(text *org_id, clAccount *account);
+
+/*
+ * credit_account_configure(org_id, credit_limit, overage_limit,
+ *		low_balance_threshold, frozen, metadata)
+ */
+Datum
+cl_account_configure(FunctionCallInfo fcinfo, clTally *tally)
+{
+	text *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
+	int64 limits[3]; /* credit, overage, low balance */
+	bool frozen = !PG_ARGISNULL(4) && PG_GETARG_BOOL(4);
+	clAccountTerms terms = {0};
+	clUnit *unit;
+	clAccount account;
+	Datum result;
+
+	for (int i = 0; i < 3; i++)
+		limits[i] = PG_ARGISNULL(1 + i) ? 0 : PG_GETARG_INT64(1 + i);
+	cl_require_minimum(limits[0], "credit_limit", 0);
+	cl_require_minimum(limits[1], "overage_limit", 0);
+	terms.credit_limit = PG_ARGISNULL(1) ? NULL : &limits[0];
+	terms.overage_limit = PG_ARGISNULL(2) ? NULL : &limits[1];
+	terms.low_balance_threshold = PG_ARGISNULL(3) ? NULL : &limits[2];
+	terms.frozen = PG_ARGISNULL(4) ? NULL : &frozen;
+	terms.metadata = PG_ARGISNULL(5) ? NULL : PG_GETARG_VARLENA_P(5);
+
+	tally->org_id = org_id;
+	unit = cl_unit_begin("credit_account_configure()");
+	cl_account_lock_or_create(unit, org_id, &account);
+	cl_account_set_terms(&account, &terms);
+	(void) cl_account_now(&account);
+	cl_account_store(unit, &account);
+	cl_tally_answer(tally, false);
+	result = cl_relation_composite(account.rel, &account.row);
+	cl_unit_end(unit);
+	return result;
+}
+
+Datum
+credit_balance(PG_FUNCTION_ARGS)
+{
+	clAccount account;
+
+	account_read(cl_arg_identifier(fcinfo, 0, "org_id"), &account);
+	PG_RETURN_DATUM(cl_account_balance_result(&account));
+}
+
+/* credit_require_account(org_id): for functions written in SQL. */
+Datum
+credit_require_account(PG_FUNCTION_ARGS)
+{
+	clAccount account;
+
+	account_read(cl_arg_identifier(fcinfo, 0, "org_id"), &account);
+	PG_RETURN_VOID();
+}
+
+static void
+account_read(text *org_id, clAccount *account)
+{
+	clUnit *unit = cl_unit_begin_reading();
+
+	cl_account_get(unit, org_id, account);
+	cl_unit_end(unit);
+}

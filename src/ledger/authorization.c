@@ -1,0 +1,297 @@
+/*-------------------------------------------------------------------------
+ *
+ * authorization.c
+ *	  Authorizations: rows of credit_ledger, live or settled.
+ *
+ * A live hold stands in credit_ledger_open, a settled one in the leaf of
+ * credit_ledger_settled that its created_at falls in.  An identifier tells
+ * the millisecond of its created_at, so at most one settled leaf is asked for
+ * it; identifiers of other forms are looked for in all.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/timestamp.h"
+
+#include "ledger/authorization.h"
+#include "ledger/authorization_id.h"
+#include "ledger/errors.h"
+#include "ledger/identifier.h"
+
+/* Columns of credit_ledger */
+enum
+{
+	LEDGER_AUTHORIZATION_ID = 1,
+	LEDGER_ORG_ID,
+	LEDGER_CAMPAIGN_ID,
+	LEDGER_IDEMPOTENCY_KEY,
+	LEDGER_STATUS,
+	LEDGER_AMOUNT,
+	LEDGER_AUTHORIZED_AMOUNT,
+	LEDGER_REFUNDED_AMOUNT,
+	LEDGER_TIMEOUT_ACTION,
+	LEDGER_CREATED_AT,
+	LEDGER_EXPIRES_AT,
+	LEDGER_SETTLED_AT,
+	LEDGER_SETTLED_BY,
+	LEDGER_REASON,
+	LEDGER_METADATA
+};
+
+static const clTable ledger_table = {
+	.ncolumns = LEDGER_METADATA,
+	.nchecks = 5,
+	.columns = {
+		[LEDGER_AUTHORIZATION_ID] = "authorization_id",
+		[LEDGER_ORG_ID] = "org_id",
+		[LEDGER_CAMPAIGN_ID] = "campaign_id",
+		[LEDGER_IDEMPOTENCY_KEY] = "idempotency_key",
+		[LEDGER_STATUS] = "status",
+		[LEDGER_AMOUNT] = "amount",
+		[LEDGER_AUTHORIZED_AMOUNT] = "authorized_amount",
+		[LEDGER_REFUNDED_AMOUNT] = "refunded_amount",
+		[LEDGER_TIMEOUT_ACTION] = "timeout_action",
+		[LEDGER_CREATED_AT] = "created_at",
+		[LEDGER_EXPIRES_AT] = "expires_at",
+		[LEDGER_SETTLED_AT] = "settled_at",
+		[LEDGER_SETTLED_BY] = "settled_by",
+		[LEDGER_REASON] = "reason",
+		[LEDGER_METADATA] = "metadata",
+	},
+};
+
+static bool authorization_find_settled(clUnit *unit, text *authorization_id, clAuthorization *authorization);
+static bool authorization_find_in(clUnit *unit, clRelation *leaf, text *authorization_id,
+								  clAuthorization *authorization);
+static clRelation *ledger_open(clUnit *unit);
+static void authorization_read(clAuthorization *authorization);
+static text *row_text(const clRow *row, int column);
+
+int64
+cl_authorization_charged(const clAuthorization *authorization)
+{
+	return authorization->status == CL_COMMITTED ? authorization->amount : 0;
+}
+
+/* ------------------------------------------------------------------------
+ * Finding
+ * ------------------------------------------------------------------------
+ */
+
+void
+cl_authorization_get(clUnit *unit, text *authorization_id, clAuthorization *authorization)
+{
+	if (!cl_authorization_find(unit, authorization_id, authorization))
+		ereport(ERROR,
+				(errcode(ERRCODE_CL_AUTHORIZATION_NOT_FOUND),
+				 errmsg("authorization \"%s\" does not exist", text_to_cstring(authorization_id))));
+}
+
+bool
+cl_authorization_find(clUnit *unit, text *authorization_id, clAuthorization *authorization)
+{
+	return cl_authorization_find_open(unit, authorization_id, authorization) ||
+		authorization_find_settled(unit, authorization_id, authorization);
+}
+
+clPlace
+cl_authorization_place(const clAuthorization *authorization)
+{
+	return (clPlace) {authorization->leaf, authorization->row.place};
+}
+
+void
+cl_authorization_get_again(clUnit *unit, text *authorization_id, clPlace place, clAuthorization *authorization)
+{
+	if (cl_relation_fetch(unit, place.leaf, &place.tid, &authorization->row))
+	{
+		authorization->leaf = place.leaf;
+		authorization_read(authorization);
+		if (cl_identifier_equal(authorization->authorization_id, authorization_id))
+			return;
+	}
+	cl_authorization_get(unit, authorization_id, authorization);
+}
+
+/* The organisation of an authorization never changes, so it may be read before the lock is held. */
+void
+cl_authorization_lock(clUnit *unit, text *authorization_id, clAccount *account, clAuthorization *authorization,
+					  clTally *tally)
+{
+	tally->authorization_id = authorization_id;
+	cl_authorization_get(unit, authorization_id, authorization);
+	tally->org_id = authorization->org_id;
+	cl_account_lock(unit, authorization->org_id, account);
+	cl_authorization_get_again(unit, authorization_id, cl_authorization_place(authorization), authorization);
+}
+
+bool
+cl_authorization_find_open(clUnit *unit, text *authorization_id, clAuthorization *authorization)
+{
+	return authorization_find_in(unit, ledger_open(unit), authorization_id, authorization);
+}
+
+/*
+ * The leaf that the identifier points to, then all the others: a row may have
+ * been imported under any identifier, and a partition's bound may lie inside
+ * a millisecond.
+ */
+static bool
+authorization_find_settled(clUnit *unit, text *authorization_id, clAuthorization *authorization)
+{
+	Oid parent = cl_table_oid(CL_TABLE_SETTLED);
+	clRelation *likely = NULL;
+	TimestampTz created_at;
+	ListCell *lc;
+
+	if (cl_authorization_id_time(authorization_id, &created_at))
+	{
+		clRow row;
+
+		cl_row_init(&row);
+		cl_row_set(&row, LEDGER_CREATED_AT, TimestampTzGetDatum(created_at));
+		likely = cl_relation_route(unit, parent, &ledger_table, &row, true);
+		if (likely != NULL && authorization_find_in(unit, likely, authorization_id, authorization))
+			return true;
+	}
+
+	foreach(lc, cl_relation_leaves(unit, parent, &ledger_table))
+	{
+		clRelation *leaf = cl_relation_open(unit, lfirst_oid(lc), &ledger_table);
+
+		if (leaf != likely && authorization_find_in(unit, leaf, authorization_id, authorization))
+			return true;
+	}
+	return false;
+}
+
+static bool
+authorization_find_in(clUnit *unit, clRelation *leaf, text *authorization_id, clAuthorization *authorization)
+{
+	clKey key = {LEDGER_AUTHORIZATION_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(authorization_id)};
+
+	if (!cl_relation_find(unit, leaf, 1, &key, &authorization->row))
+		return false;
+	authorization->leaf = leaf;
+	authorization_read(authorization);
+	return true;
+}
+
+clScan *
+cl_authorization_scan_expired(clUnit *unit, TimestampTz as_of)
+{
+	clKey key = {LEDGER_EXPIRES_AT, BTLessStrategyNumber, F_TIMESTAMPTZ_LT, TimestampTzGetDatum(as_of)};
+
+	return cl_scan_begin(unit, ledger_open(unit), 1, &key);
+}
+
+bool
+cl_authorization_next_expired(clScan *scan, clAuthorization *authorization)
+{
+	if (!cl_scan_next(scan, &authorization->row))
+		return false;
+	authorization->leaf = NULL;
+	authorization_read(authorization);
+	return true;
+}
+
+static clRelation *
+ledger_open(clUnit *unit)
+{
+	return cl_relation_open(unit, cl_table_oid(CL_TABLE_OPEN), &ledger_table);
+}
+
+static void
+authorization_read(clAuthorization *authorization)
+{
+	const clRow *row = &authorization->row;
+
+	authorization->authorization_id = row_text(row, LEDGER_AUTHORIZATION_ID);
+	authorization->org_id = row_text(row, LEDGER_ORG_ID);
+	authorization->campaign_id = row_text(row, LEDGER_CAMPAIGN_ID);
+	authorization->idempotency_key = row_text(row, LEDGER_IDEMPOTENCY_KEY);
+	authorization->status = cl_enum_label(CL_ENUM_STATUS, cl_row_get(row, LEDGER_STATUS));
+	authorization->amount = DatumGetInt64(cl_row_get(row, LEDGER_AMOUNT));
+	authorization->authorized_amount = DatumGetInt64(cl_row_get(row, LEDGER_AUTHORIZED_AMOUNT));
+	authorization->refunded_amount = DatumGetInt64(cl_row_get(row, LEDGER_REFUNDED_AMOUNT));
+	authorization->timeout_action = cl_enum_label(CL_ENUM_TIMEOUT_ACTION, cl_row_get(row, LEDGER_TIMEOUT_ACTION));
+	authorization->created_at = DatumGetTimestampTz(cl_row_get(row, LEDGER_CREATED_AT));
+	authorization->expires_at = DatumGetTimestampTz(cl_row_get(row, LEDGER_EXPIRES_AT));
+	if (authorization->status != CL_AUTHORIZED)
+	{
+		authorization->settled_at = DatumGetTimestampTz(cl_row_get(row, LEDGER_SETTLED_AT));
+		authorization->settled_by = cl_enum_label(CL_ENUM_ACTOR, cl_row_get(row, LEDGER_SETTLED_BY));
+	}
+	authorization->reason = row_text(row, LEDGER_REASON);
+	authorization->metadata = NULL;
+}
+
+static text *
+row_text(const clRow *row, int column)
+{
+	return cl_row_is_null(row, column) ? NULL : DatumGetTextPP(cl_row_get(row, column));
+}
+
+/* ------------------------------------------------------------------------
+ * Writing
+ * ------------------------------------------------------------------------
+ */
+
+void
+cl_authorization_insert(clUnit *unit, const clAuthorization *authorization)
+{
+	clRow row;
+
+	Assert(authorization->status == CL_AUTHORIZED);
+
+	cl_row_init(&row);
+	cl_row_set(&row, LEDGER_AUTHORIZATION_ID, PointerGetDatum(authorization->authorization_id));
+	cl_row_set(&row, LEDGER_ORG_ID, PointerGetDatum(authorization->org_id));
+	if (authorization->campaign_id != NULL)
+		cl_row_set(&row, LEDGER_CAMPAIGN_ID, PointerGetDatum(authorization->campaign_id));
+	cl_row_set(&row, LEDGER_IDEMPOTENCY_KEY, PointerGetDatum(authorization->idempotency_key));
+	cl_row_set(&row, LEDGER_STATUS, cl_enum_datum(CL_ENUM_STATUS, authorization->status));
+	cl_row_set(&row, LEDGER_AMOUNT, Int64GetDatum(authorization->amount));
+	cl_row_set(&row, LEDGER_AUTHORIZED_AMOUNT, Int64GetDatum(authorization->authorized_amount));
+	cl_row_set(&row, LEDGER_REFUNDED_AMOUNT, Int64GetDatum(authorization->refunded_amount));
+	cl_row_set(&row, LEDGER_TIMEOUT_ACTION,
+			   cl_enum_datum(CL_ENUM_TIMEOUT_ACTION, authorization->timeout_action));
+	cl_row_set(&row, LEDGER_CREATED_AT, TimestampTzGetDatum(authorization->created_at));
+	cl_row_set(&row, LEDGER_EXPIRES_AT, TimestampTzGetDatum(authorization->expires_at));
+	if (authorization->metadata != NULL)
+		cl_row_set(&row, LEDGER_METADATA, PointerGetDatum(authorization->metadata));
+	cl_relation_insert(unit, ledger_open(unit), &row);
+}
+
+void
+cl_authorization_store(clUnit *unit, clAuthorization *authorization)
+{
+	clRow *row = &authorization->row;
+	bool was_open = DatumGetObjectId(cl_row_get(row, LEDGER_STATUS)) ==
+		DatumGetObjectId(cl_enum_datum(CL_ENUM_STATUS, CL_AUTHORIZED));
+
+	if (authorization->status == CL_AUTHORIZED)
+		cl_row_set(row, LEDGER_EXPIRES_AT, TimestampTzGetDatum(authorization->expires_at));
+	else
+	{
+		cl_row_set(row, LEDGER_STATUS, cl_enum_datum(CL_ENUM_STATUS, authorization->status));
+		cl_row_set(row, LEDGER_AMOUNT, Int64GetDatum(authorization->amount));
+		cl_row_set(row, LEDGER_REFUNDED_AMOUNT, Int64GetDatum(authorization->refunded_amount));
+		cl_row_set(row, LEDGER_SETTLED_AT, TimestampTzGetDatum(authorization->settled_at));
+		cl_row_set(row, LEDGER_SETTLED_BY, cl_enum_datum(CL_ENUM_ACTOR, authorization->settled_by));
+		if (authorization->reason != NULL)
+			cl_row_set(row, LEDGER_REASON, PointerGetDatum(authorization->reason));
+		else
+			cl_row_set_null(row, LEDGER_REASON);
+	}
+
+	if (was_open && authorization->status != CL_AUTHORIZED)
+		cl_relation_move(unit, authorization->leaf,
+						 cl_relation_route(unit, cl_table_oid(CL_TABLE_SETTLED), &ledger_table, row, false),
+						 row);
+	else
+		cl_relation_update(unit, authorization->leaf, row);
+}

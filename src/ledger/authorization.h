@@ -1,0 +1,81 @@
+/*-------------------------------------------------------------------------
+ *
+ * authorization.h
+ *	  Authorizations: rows of credit_ledger, live or settled.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CL_AUTHORIZATION_H
+#define CL_AUTHORIZATION_H
+
+#include "ledger/account.h"
+#include "ledger/catalog.h"
+#include "ledger/tally.h"
+
+typedef struct clAuthorization
+{
+	text *authorization_id;
+	text *org_id;
+	text *campaign_id; /* or NULL */
+	text *idempotency_key;
+	clStatus status;
+	int64 amount;
+	int64 authorized_amount;
+	int64 refunded_amount;
+	clTimeoutAction timeout_action;
+	TimestampTz created_at;
+	TimestampTz expires_at;
+	TimestampTz settled_at; /* this and the next: unless status is authorized */
+	clActor settled_by;
+	text *reason;			  /* or NULL */
+	struct varlena *metadata; /* jsonb, or NULL; only for insertion */
+
+	clRelation *leaf; /* where it was read */
+	clRow row;
+} clAuthorization;
+
+/* What the organisation owes for it now: 0 unless committed. */
+extern int64 cl_authorization_charged(const clAuthorization *authorization);
+
+/* In whatever leaf it stands.  The second raises LC003. */
+extern bool cl_authorization_find(clUnit *unit, text *authorization_id, clAuthorization *authorization);
+extern void cl_authorization_get(clUnit *unit, text *authorization_id, clAuthorization *authorization);
+
+/*
+ * Lock the account of an authorization, then read the authorization: as it
+ * stands once nobody else can change it.  LC003, LC002.
+ */
+extern void cl_authorization_lock(clUnit *unit, text *authorization_id, clAccount *account,
+								  clAuthorization *authorization, clTally *tally);
+
+/*
+ * Where an authorization was found, and looking there first to find it again:
+ * as a rule nobody has moved it in between.  LC003.
+ */
+typedef struct clPlace
+{
+	clRelation *leaf;
+	ItemPointerData tid;
+} clPlace;
+
+extern clPlace cl_authorization_place(const clAuthorization *authorization);
+extern void cl_authorization_get_again(clUnit *unit, text *authorization_id, clPlace place,
+									   clAuthorization *authorization);
+
+/* Of live ones only. */
+extern bool cl_authorization_find_open(clUnit *unit, text *authorization_id, clAuthorization *authorization);
+
+/* A live hold. */
+extern void cl_authorization_insert(clUnit *unit, const clAuthorization *authorization);
+
+/*
+ * Write what has changed.  A row whose status is no longer authorized moves
+ * from the open partition to the settled leaf of its created_at.
+ */
+extern void cl_authorization_store(clUnit *unit, clAuthorization *authorization);
+
+/* Live holds that expired before an instant, oldest first. */
+extern clScan *cl_authorization_scan_expired(clUnit *unit, TimestampTz as_of);
+extern bool cl_authorization_next_expired(clScan *scan, clAuthorization *authorization);
+
+#endif /* CL_AUTHORIZATION_H */

@@ -1,0 +1,193 @@
+/*-------------------------------------------------------------------------
+ *
+ * catalog.c
+ *	  The OIDs of the extension's own tables, types and enum labels.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_enum.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "ledger/catalog.h"
+#include "compat.h"
+
+static const char *const table_names[CL_NTABLES] = {
+	[CL_TABLE_ACCOUNT] = "credit_account",
+	[CL_TABLE_OPEN] = "credit_ledger_open",
+	[CL_TABLE_SETTLED] = "credit_ledger_settled",
+	[CL_TABLE_ENTRY] = "credit_entry",
+	[CL_TABLE_IDEMPOTENCY] = "credit_idempotency",
+	[CL_TABLE_ALERT] = "credit_alert",
+};
+
+static const char *const type_names[CL_NTYPES] = {
+	[CL_TYPE_AUTHORIZATION] = "credit_authorization",
+	[CL_TYPE_MOVEMENT] = "credit_movement",
+	[CL_TYPE_ACCOUNT_BALANCE] = "credit_account_balance",
+};
+
+static const struct
+{
+	const char *name;
+	const char *labels[CL_MAX_LABELS];
+} enums[CL_NENUMS] = {
+	[CL_ENUM_STATUS] = {"credit_status", {"authorized", "committed", "reverted"}},
+	[CL_ENUM_TIMEOUT_ACTION] = {"credit_timeout_action", {"commit", "revert"}},
+	[CL_ENUM_ACTOR] = {"credit_actor", {"caller", "timeout"}},
+	[CL_ENUM_ENTRY_KIND] = {"credit_entry_kind", {"grant", "commit", "refund", "true_up", "adjustment"}},
+	[CL_ENUM_OPERATION] = {"credit_operation", {"grant", "adjust", "authorize", "refund"}},
+	[CL_ENUM_ALERT_KIND] = {"credit_alert_kind",
+							{"commit_failure_rate", "low_balance", "reconciliation_mismatch",
+							 "reconciliation_overdue", "sweep_lag"}},
+};
+
+static struct
+{
+	bool valid;
+	bool stale; /* an invalidation came in since the last look-up began */
+	Oid tables[CL_NTABLES];
+	Oid types[CL_NTYPES];
+	Oid labels[CL_NENUMS][CL_MAX_LABELS];
+} cache;
+
+static void catalog_forget(Datum arg, Oid relid);
+static void catalog_load(void);
+static Oid catalog_table(const char *name, Oid schema);
+static Oid catalog_type(const char *name, Oid schema);
+
+static inline void
+catalog_require(void)
+{
+	if (!cache.valid)
+		catalog_load();
+}
+
+void
+cl_catalog_init(void)
+{
+	CacheRegisterRelcacheCallback(catalog_forget, (Datum) 0);
+}
+
+Oid
+cl_table_oid(clTableId table)
+{
+	catalog_require();
+	return cache.tables[table];
+}
+
+Oid
+cl_type_oid(clTypeId type)
+{
+	catalog_require();
+	return cache.types[type];
+}
+
+Datum
+cl_enum_datum(clEnumId type, int label)
+{
+	Assert(label >= 0 && label < CL_MAX_LABELS && enums[type].labels[label] != NULL);
+
+	catalog_require();
+	return ObjectIdGetDatum(cache.labels[type][label]);
+}
+
+int
+cl_enum_label(clEnumId type, Datum value)
+{
+	catalog_require();
+	for (int label = 0; label < CL_MAX_LABELS && enums[type].labels[label] != NULL; label++)
+	{
+		if (cache.labels[type][label] == DatumGetObjectId(value))
+			return label;
+	}
+	elog(ERROR, "unknown label %u of enum %s", DatumGetObjectId(value), enums[type].name);
+}
+
+const char *
+cl_enum_name(clEnumId type, int label)
+{
+	return enums[type].labels[label];
+}
+
+/*
+ * Relcache callback: one of our tables changed or went (or everything did,
+ * with InvalidOid).  The next use looks all of it up again.
+ */
+static void
+catalog_forget(Datum arg, Oid relid)
+{
+	cache.stale = true;
+	if (!OidIsValid(relid))
+		cache.valid = false;
+	for (int i = 0; cache.valid && i < CL_NTABLES; i++)
+	{
+		if (cache.tables[i] == relid)
+			cache.valid = false;
+	}
+}
+
+static void
+catalog_load(void)
+{
+	/* What is invalidated while it is looked up is looked up again. */
+	do
+	{
+		Oid extension = get_extension_oid("credit_ledger", true);
+		Oid schema;
+
+		if (!OidIsValid(extension))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("extension \"credit_ledger\" is not installed in this database"),
+					 errhint("Use CREATE EXTENSION credit_ledger.")));
+
+		cache.stale = false;
+		schema = get_extension_schema(extension);
+		for (int i = 0; i < CL_NTABLES; i++)
+			cache.tables[i] = catalog_table(table_names[i], schema);
+		for (int i = 0; i < CL_NTYPES; i++)
+			cache.types[i] = catalog_type(type_names[i], schema);
+		for (int i = 0; i < CL_NENUMS; i++)
+		{
+			Oid type = catalog_type(enums[i].name, schema);
+
+			for (int label = 0; label < CL_MAX_LABELS && enums[i].labels[label] != NULL; label++)
+				cache.labels[i][label] = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
+														 ObjectIdGetDatum(type),
+														 CStringGetDatum(enums[i].labels[label]));
+		}
+	} while (cache.stale);
+	cache.valid = true;
+}
+
+static Oid
+catalog_table(const char *name, Oid schema)
+{
+	Oid relid = get_relname_relid(name, schema);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"%s\" of extension \"credit_ledger\" does not exist", name)));
+	return relid;
+}
+
+static Oid
+catalog_type(const char *name, Oid schema)
+{
+	Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+							   CStringGetDatum(name), ObjectIdGetDatum(schema));
+
+	if (!OidIsValid(type))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("type \"%s\" of extension \"credit_ledger\" does not exist", name)));
+	return type;
+}

@@ -1,0 +1,185 @@
+/*-------------------------------------------------------------------------
+ *
+ * movement.c
+ *	  Moving credits without a hold: grant, adjust, refund.
+ *
+ * Each takes an idempotency key.  The replay is looked up before anything
+ * else is judged, so a call that was answered once is answered again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "ledger/arguments.h"
+#include "ledger/entry.h"
+#include "ledger/errors.h"
+#include "ledger/idempotency.h"
+#include "ledger/results.h"
+#include "ledger/transition.h"
+#include "ledger/verbs.h"
+
+static bool movement_replay(clUnit *unit, clAccount *account, clIdempotency *call, clEntry *entry);
+static void movement_post(clUnit *unit, clAccount *account, clIdempotency *call, clEntry *entry, TimestampTz now);
+static Datum movement_finish(clUnit *unit, clAccount *account, const clEntry *entry, bool replayed, clTally *tally);
+static void require_refundable(const clAuthorization *authorization, int64 amount);
+
+/* credit_grant(org_id, amount, idempotency_key, reason, metadata) */
+Datum
+cl_grant(FunctionCallInfo fcinfo, clTally *tally)
+{
+	text *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
+	int64 amount = cl_arg_amount(fcinfo, 1, "amount", 1);
+	text *key = cl_arg_identifier(fcinfo, 2, "idempotency_key");
+	clIdempotency call = {.operation = CL_OP_GRANT, .key = key, .has_amount = true, .amount = amount};
+	clEntry entry = {.kind = CL_ENTRY_GRANT, .amount = amount};
+	clUnit *unit;
+	clAccount account;
+	bool replayed;
+
+	entry.reason = cl_arg_optional_text(fcinfo, 3);
+	if (!PG_ARGISNULL(4))
+		entry.metadata = PG_GETARG_VARLENA_P(4);
+
+	tally->org_id = org_id;
+	unit = cl_unit_begin("credit_grant()");
+	cl_account_lock_or_create(unit, org_id, &account);
+	replayed = movement_replay(unit, &account, &call, &entry);
+	if (!replayed)
+		movement_post(unit, &account, &call, &entry, cl_account_now(&account));
+	return movement_finish(unit, &account, &entry, replayed, tally);
+}
+
+/* credit_adjust(org_id, amount, idempotency_key, reason) */
+Datum
+cl_adjust(FunctionCallInfo fcinfo, clTally *tally)
+{
+	text *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
+	int64 amount = cl_arg_amount(fcinfo, 1, "amount", PG_INT64_MIN);
+	text *key = cl_arg_identifier(fcinfo, 2, "idempotency_key");
+	clIdempotency call = {.operation = CL_OP_ADJUST, .key = key, .has_amount = true, .amount = amount};
+	clEntry entry = {.kind = CL_ENTRY_ADJUSTMENT, .amount = amount};
+	clUnit *unit;
+	clAccount account;
+	bool replayed;
+
+	if (amount == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"amount\" must not be 0")));
+	cl_require_not_null(PG_ARGISNULL(3), "reason");
+	entry.reason = cl_arg_optional_text(fcinfo, 3);
+	if (VARSIZE_ANY_EXHDR(entry.reason) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"reason\" must not be empty")));
+
+	tally->org_id = org_id;
+	unit = cl_unit_begin("credit_adjust()");
+	cl_account_lock(unit, org_id, &account);
+	replayed = movement_replay(unit, &account, &call, &entry);
+	if (!replayed)
+		movement_post(unit, &account, &call, &entry, cl_account_now(&account));
+	return movement_finish(unit, &account, &entry, replayed, tally);
+}
+
+/* credit_refund(authorization_id, idempotency_key, amount, reason) */
+Datum
+cl_refund(FunctionCallInfo fcinfo, clTally *tally)
+{
+	text *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
+	text *key = cl_arg_identifier(fcinfo, 1, "idempotency_key");
+	clIdempotency call = {.operation = CL_OP_REFUND, .key = key, .authorization_id = authorization_id};
+	clEntry entry = {.kind = CL_ENTRY_REFUND, .authorization_id = authorization_id};
+	clUnit *unit;
+	clAccount account;
+	clAuthorization authorization;
+	bool replayed;
+
+	if (!PG_ARGISNULL(2))
+	{
+		call.has_amount = true;
+		call.amount = cl_arg_amount(fcinfo, 2, "amount", 1);
+	}
+	entry.reason = cl_arg_optional_text(fcinfo, 3);
+
+	unit = cl_unit_begin("credit_refund()");
+	cl_authorization_lock(unit, authorization_id, &account, &authorization, tally);
+	replayed = movement_replay(unit, &account, &call, &entry);
+	if (!replayed)
+	{
+		TimestampTz now = cl_account_now(&account);
+		clState state = cl_state(&authorization, now);
+
+		if (cl_effect(state, CL_VERB_REFUND) != CL_EFFECT_APPLY)
+			cl_raise_invalid_transition(&authorization, state, CL_VERB_REFUND);
+		entry.amount = call.has_amount ? call.amount : authorization.amount - authorization.refunded_amount;
+		require_refundable(&authorization, entry.amount);
+
+		/* Whoever gives back a part stands by the rest: the commit is the caller's from now on. */
+		authorization.refunded_amount += entry.amount;
+		authorization.settled_by = CL_CALLER;
+		cl_authorization_store(unit, &authorization);
+		movement_post(unit, &account, &call, &entry, now);
+	}
+	return movement_finish(unit, &account, &entry, replayed, tally);
+}
+
+/*
+ * Whether the call was made before; then entry becomes what it posted.  If
+ * its partition was detached since, what is known without it.
+ */
+static bool
+movement_replay(clUnit *unit, clAccount *account, clIdempotency *call, clEntry *entry)
+{
+	if (!cl_idempotency_replay(unit, account, call))
+		return false;
+	if (!cl_entry_find(unit, account->org_id, call->entry_no, call->created_at, entry))
+	{
+		entry->entry_no = call->entry_no;
+		entry->amount = call->amount;
+		entry->created_at = call->created_at;
+		entry->is_detached = true;
+	}
+	return true;
+}
+
+static void
+movement_post(clUnit *unit, clAccount *account, clIdempotency *call, clEntry *entry, TimestampTz now)
+{
+	entry->idempotency_key = call->key;
+	cl_entry_post(unit, account, now, entry);
+	call->entry_no = entry->entry_no;
+	call->created_at = now;
+	cl_idempotency_insert(unit, account, call);
+	cl_account_store(unit, account);
+}
+
+static Datum
+movement_finish(clUnit *unit, clAccount *account, const clEntry *entry, bool replayed, clTally *tally)
+{
+	Datum result = cl_movement_result(entry, account, replayed);
+
+	cl_tally_answer(tally, replayed);
+	cl_unit_end(unit);
+	return result;
+}
+
+static void
+require_refundable(const clAuthorization *authorization, int64 amount)
+{
+	int64 left = authorization->amount - authorization->refunded_amount;
+
+	if (amount > 0 && amount <= left)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_CL_REFUND_EXCEEDS_COMMITTED),
+			 errmsg("refund exceeds what is committed of authorization \"%s\"",
+					text_to_cstring(authorization->authorization_id)),
+			 errdetail("Committed are %lld, refunded before %lld, which leaves %lld.",
+					   (long long) authorization->amount, (long long) authorization->refunded_amount,
+					   (long long) left)));
+}

@@ -1,0 +1,130 @@
+/*-------------------------------------------------------------------------
+ *
+ * results.c
+ *	  What the SQL functions answer with: values of the composite types.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "funcapi.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "ledger/results.h"
+
+#define MAX_ATTRIBUTES 15
+
+typedef struct Answer
+{
+	int natts;
+	Datum values[MAX_ATTRIBUTES];
+	bool nulls[MAX_ATTRIBUTES];
+} Answer;
+
+static void add_authorization(Answer *answer, const clAuthorization *authorization, int64 available, bool replayed);
+static void add(Answer *answer, Datum value, bool isnull);
+static void add_text(Answer *answer, const text *value);
+static Datum form(Answer *answer, clTypeId type);
+
+Datum
+cl_authorization_result(const clAuthorization *authorization, const clAccount *account, bool replayed)
+{
+	Answer answer = {0};
+
+	add_authorization(&answer, authorization, cl_account_available(account), replayed);
+	return form(&answer, CL_TYPE_AUTHORIZATION);
+}
+
+void
+cl_authorization_item_put(ReturnSetInfo *rsinfo, int ord, const clAuthorization *authorization,
+						  int64 available, bool replayed)
+{
+	Answer answer = {0};
+
+	add(&answer, Int32GetDatum(ord), false);
+	add_authorization(&answer, authorization, available, replayed);
+	Assert(rsinfo->setDesc->natts == answer.natts);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, answer.values, answer.nulls);
+}
+
+Datum
+cl_movement_result(const clEntry *entry, const clAccount *account, bool replayed)
+{
+	Answer answer = {0};
+
+	add_text(&answer, account->org_id);
+	add(&answer, Int64GetDatum(entry->entry_no), false);
+	add(&answer, cl_enum_datum(CL_ENUM_ENTRY_KIND, entry->kind), false);
+	add(&answer, Int64GetDatum(entry->amount), entry->amount == 0);
+	add_text(&answer, entry->authorization_id);
+	add(&answer, Int64GetDatum(entry->balance_after), entry->is_detached);
+	add(&answer, Int64GetDatum(cl_account_available(account)), false);
+	add(&answer, TimestampTzGetDatum(entry->created_at), false);
+	add(&answer, BoolGetDatum(replayed), false);
+	return form(&answer, CL_TYPE_MOVEMENT);
+}
+
+Datum
+cl_account_balance_result(const clAccount *account)
+{
+	Answer answer = {0};
+
+	add_text(&answer, account->org_id);
+	add(&answer, Int64GetDatum(account->balance), false);
+	add(&answer, Int64GetDatum(account->held), false);
+	add(&answer, Int64GetDatum(account->credit_limit), false);
+	add(&answer, Int64GetDatum(cl_account_available(account)), false);
+	return form(&answer, CL_TYPE_ACCOUNT_BALANCE);
+}
+
+static void
+add_authorization(Answer *answer, const clAuthorization *authorization, int64 available, bool replayed)
+{
+	bool is_open = authorization->status == CL_AUTHORIZED;
+
+	add_text(answer, authorization->authorization_id);
+	add_text(answer, authorization->org_id);
+	add_text(answer, authorization->campaign_id);
+	add(answer, cl_enum_datum(CL_ENUM_STATUS, authorization->status), false);
+	add(answer, Int64GetDatum(authorization->amount), false);
+	add(answer, Int64GetDatum(authorization->authorized_amount), false);
+	add(answer, Int64GetDatum(authorization->refunded_amount), false);
+	add(answer, TimestampTzGetDatum(authorization->created_at), false);
+	add(answer, TimestampTzGetDatum(authorization->expires_at), false);
+	add(answer, is_open ? (Datum) 0 : TimestampTzGetDatum(authorization->settled_at), is_open);
+	add(answer, is_open ? (Datum) 0 : cl_enum_datum(CL_ENUM_ACTOR, authorization->settled_by), is_open);
+	add_text(answer, authorization->reason);
+	add(answer, Int64GetDatum(available), false);
+	add(answer, BoolGetDatum(replayed), false);
+}
+
+static void
+add(Answer *answer, Datum value, bool isnull)
+{
+	Assert(answer->natts < MAX_ATTRIBUTES);
+	answer->values[answer->natts] = value;
+	answer->nulls[answer->natts] = isnull;
+	answer->natts++;
+}
+
+static void
+add_text(Answer *answer, const text *value)
+{
+	add(answer, PointerGetDatum(value), value == NULL);
+}
+
+static Datum
+form(Answer *answer, clTypeId type)
+{
+	TupleDesc desc = lookup_rowtype_tupdesc(cl_type_oid(type), -1);
+	Datum datum;
+
+	if (desc->natts != answer->natts)
+		elog(ERROR, "composite type has %d attributes, expected %d", desc->natts, answer->natts);
+	datum = HeapTupleGetDatum(heap_form_tuple(desc, answer->values,
+											  answer->nulls));
+	ReleaseTupleDesc(desc);
+	return datum;
+}

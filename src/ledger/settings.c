@@ -1,0 +1,131 @@
+/*-------------------------------------------------------------------------
+ *
+ * settings.c
+ *	  The settings, all under the prefix credit_ledger.
+ *
+ * What a caller may say call by call (timeout, timeout_action) anybody may
+ * set for a session; what decides over other people's money is a superuser's.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "utils/guc.h"
+
+#include "ledger/catalog.h"
+#include "ledger/settings.h"
+
+int cl_commit_timeout = 600;
+int cl_timeout_action = CL_TIMEOUT_COMMIT;
+int cl_true_up_window = 7 * 24 * 60 * 60;
+bool cl_early_lock_release = false;
+bool cl_worker = true;
+int cl_sweep_interval = 10000;
+double cl_commit_failure_threshold = 0.01;
+int cl_commit_failure_min_sample = 100;
+int cl_sweep_lag_threshold = 5 * 60;
+int cl_stat_retention = 90 * 24 * 60 * 60;
+int cl_alert_retention = 90 * 24 * 60 * 60;
+
+static const struct config_enum_entry timeout_actions[] = {
+	{"commit", CL_TIMEOUT_COMMIT, false},
+	{"revert", CL_TIMEOUT_REVERT, false},
+	{NULL, 0, false}};
+
+static void define_for_callers(void);
+static void define_for_worker(void);
+
+void
+cl_settings_init(void)
+{
+	define_for_callers();
+	define_for_worker();
+	MarkGUCPrefixReserved("credit_ledger");
+}
+
+static void
+define_for_callers(void)
+{
+	DefineCustomIntVariable("credit_ledger.commit_timeout",
+							"Time after which a hold expires whose authorization names no timeout.",
+							NULL,
+							&cl_commit_timeout,
+							600, 1, INT_MAX,
+							PGC_USERSET, GUC_UNIT_S, NULL, NULL, NULL);
+
+	DefineCustomEnumVariable("credit_ledger.timeout_action",
+							 "What becomes of an expired hold whose authorization names no action.",
+							 NULL,
+							 &cl_timeout_action,
+							 CL_TIMEOUT_COMMIT, timeout_actions,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("credit_ledger.true_up_window",
+							"Time during which a caller may correct what the timeout settled.",
+							"Zero makes the timeout's decision final.",
+							&cl_true_up_window,
+							7 * 24 * 60 * 60, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("credit_ledger.early_lock_release",
+							 "Releases the locks of a transaction that wrote the ledger before its commit is flushed.",
+							 "The client is answered once it is flushed; others may read the commit before that.",
+							 &cl_early_lock_release,
+							 false,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+}
+
+static void
+define_for_worker(void)
+{
+	DefineCustomBoolVariable("credit_ledger.worker",
+							 "Has expired holds settled in every database with the extension.",
+							 "Takes effect if the library is in shared_preload_libraries.",
+							 &cl_worker,
+							 true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("credit_ledger.sweep_interval",
+							"Time from one sweep of a database to the next.",
+							NULL,
+							&cl_sweep_interval,
+							10000, 100, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomRealVariable("credit_ledger.commit_failure_threshold",
+							 "Share of commits that fail in an hour above which an alert is raised.",
+							 NULL,
+							 &cl_commit_failure_threshold,
+							 0.01, 0.0, 1.0,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("credit_ledger.commit_failure_min_sample",
+							"Number of commits in an hour below which no alert of their failure is raised.",
+							NULL,
+							&cl_commit_failure_min_sample,
+							100, 1, INT_MAX,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("credit_ledger.sweep_lag_threshold",
+							"Time after which an expired hold that is not settled raises an alert.",
+							NULL,
+							&cl_sweep_lag_threshold,
+							5 * 60, 1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("credit_ledger.stat_retention",
+							"Time for which the rows of credit_stat are kept.",
+							NULL,
+							&cl_stat_retention,
+							90 * 24 * 60 * 60, 1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("credit_ledger.alert_retention",
+							"Time for which closed alerts are kept.",
+							NULL,
+							&cl_alert_retention,
+							90 * 24 * 60 * 60, 1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+}

@@ -1,0 +1,38 @@
+/*-------------------------------------------------------------------------
+ *
+ * settings.h
+ *	  The settings, all under the prefix credit_ledger.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CL_SETTINGS_H
+#define CL_SETTINGS_H
+
+/* Seconds until a hold expires that names no timeout of its own; > 0. */
+extern int cl_commit_timeout;
+
+/* A clTimeoutAction: what becomes of an expired hold that names none. */
+extern int cl_timeout_action;
+
+/* Seconds during which a caller may correct what the timeout settled; >= 0. */
+extern int cl_true_up_window;
+
+/* Whether a transaction that wrote the ledger lets its locks go before its commit is flushed. */
+extern bool cl_early_lock_release;
+
+/* Whether the launcher has databases swept, and how often, in milliseconds. */
+extern bool cl_worker;
+extern int cl_sweep_interval;
+
+/* Alerts: see sql/worker.sql. */
+extern double cl_commit_failure_threshold;
+extern int cl_commit_failure_min_sample;
+extern int cl_sweep_lag_threshold; /* seconds */
+
+/* Seconds for which counts and closed alerts are kept. */
+extern int cl_stat_retention;
+extern int cl_alert_retention;
+
+extern void cl_settings_init(void);
+
+#endif /* CL_SETTINGS_H */

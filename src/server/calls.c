@@ -1,0 +1,127 @@
+/*-------------------------------------------------------------------------
+ *
+ * calls.c
+ *	  Calls of the SQL functions that write the ledger.
+ *
+ * Here the SQL functions begin.  Around each verb of the ledger stands what
+ * the server has to know of it: the transaction wrote the ledger (early lock
+ * release), and what came of the call (counters, recent failures).  An error
+ * is counted at once, since its transaction will not tell.
+ *
+ * Without preload nothing is counted, and nothing of this costs anything.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "ledger/verbs.h"
+#include "server/calls.h"
+#include "server/durability.h"
+#include "server/failures.h"
+#include "server/outcomes.h"
+#include "server/shared.h"
+
+static Datum call_verb(clCall call, clVerbFunction verb, FunctionCallInfo fcinfo);
+static void count_refusals(clCall call, const clTally *tally);
+static void count_error(clCall call, const clTally *tally);
+static void count_failure(clCall call, const char *org_id, const char *authorization_id,
+						  int sqlstate, const char *message);
+static const char *shown(const text *identifier);
+
+#define SQL_FUNCTION(function, call, verb)        \
+	PGDLLEXPORT Datum function(PG_FUNCTION_ARGS); \
+	Datum function(PG_FUNCTION_ARGS)              \
+	{                                             \
+		return call_verb((call), (verb), fcinfo); \
+	}                                             \
+	PG_FUNCTION_INFO_V1(function)
+
+SQL_FUNCTION(credit_account_configure, CL_CALL_CONFIGURE, cl_account_configure);
+SQL_FUNCTION(credit_adjust, CL_CALL_ADJUST, cl_adjust);
+SQL_FUNCTION(credit_authorize, CL_CALL_AUTHORIZE, cl_authorize);
+SQL_FUNCTION(credit_authorize_many, CL_CALL_AUTHORIZE, cl_authorize_many);
+SQL_FUNCTION(credit_commit, CL_CALL_COMMIT, cl_commit);
+SQL_FUNCTION(credit_commit_many, CL_CALL_COMMIT, cl_commit_many);
+SQL_FUNCTION(credit_extend, CL_CALL_EXTEND, cl_extend);
+SQL_FUNCTION(credit_grant, CL_CALL_GRANT, cl_grant);
+SQL_FUNCTION(credit_refund, CL_CALL_REFUND, cl_refund);
+SQL_FUNCTION(credit_revert, CL_CALL_REVERT, cl_revert);
+SQL_FUNCTION(credit_revert_many, CL_CALL_REVERT, cl_revert_many);
+SQL_FUNCTION(credit_sweep, CL_CALL_SWEEP, cl_sweep_function);
+
+static Datum
+call_verb(clCall call, clVerbFunction verb, FunctionCallInfo fcinfo)
+{
+	clTally tally = {.context = CurrentMemoryContext};
+	Datum result;
+
+	cl_durability_note_write();
+	if (!cl_shared_is_there())
+		return verb(fcinfo, &tally);
+
+	PG_TRY();
+	{
+		result = verb(fcinfo, &tally);
+	}
+	PG_CATCH();
+	{
+		count_error(call, &tally);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+
+	cl_calls_count(call, &tally);
+	return result;
+}
+
+void
+cl_calls_count(clCall call, const clTally *tally)
+{
+	if (!cl_shared_is_there())
+		return;
+	cl_outcomes_add_success(call, tally->done);
+	cl_count(call, CL_OUTCOME_REPLAYED, tally->replayed);
+	count_refusals(call, tally);
+}
+
+static void
+count_refusals(clCall call, const clTally *tally)
+{
+	ListCell *lc;
+
+	foreach(lc, tally->refusals)
+	{
+		const clRefusal *refusal = lfirst(lc);
+
+		count_failure(call, refusal->org_id, refusal->authorization_id, refusal->sqlstate, refusal->message);
+	}
+}
+
+/* What a sweep could not settle is counted by organisation; an error of its own is no organisation's. */
+static void
+count_error(clCall call, const clTally *tally)
+{
+	MemoryContext old = MemoryContextSwitchTo(tally->context);
+	ErrorData *error = CopyErrorData();
+
+	count_refusals(call, tally);
+	if (call != CL_CALL_SWEEP)
+		count_failure(call, shown(tally->org_id), shown(tally->authorization_id), error->sqlerrcode, error->message);
+	FreeErrorData(error);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+count_failure(clCall call, const char *org_id, const char *authorization_id, int sqlstate, const char *message)
+{
+	cl_count(call, sqlstate, 1);
+	cl_failures_add(call, org_id, authorization_id, sqlstate, message);
+}
+
+static const char *
+shown(const text *identifier)
+{
+	return identifier == NULL ? NULL : text_to_cstring(identifier);
+}

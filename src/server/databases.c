@@ -1,0 +1,386 @@
+/*-------------------------------------------------------------------------
+ *
+ * databases.c
+ *	  Which databases have the ledger, and how their sweeping goes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/timestamp.h"
+
+#include "server/databases.h"
+#include "ledger/settings.h"
+#include "server/shared.h"
+
+#define MAX_DATABASES 1024
+#define MAX_MESSAGE	  256
+
+PG_FUNCTION_INFO_V1(credit_worker_wake);
+PG_FUNCTION_INFO_V1(credit_worker_status);
+
+typedef struct Launcher
+{
+	pid_t pid; /* 0: there is none */
+	Latch *latch;
+	TimestampTz started_at;
+} Launcher;
+
+typedef struct Database
+{
+	Oid database;
+	clPresence presence;
+	bool wish; /* look here, whatever the time */
+	pid_t sweeper;
+	TimestampTz swept_at; /* 0: never */
+	clSweepReport report; /* of the last sweep */
+	int64 settled;		  /* by all sweeps since the server started */
+	TimestampTz minute_at;
+	TimestampTz error_at; /* 0: never */
+	int error_sqlstate;
+	char error_message[MAX_MESSAGE];
+} Database;
+
+static Size databases_size(void);
+static void databases_attach(void);
+
+static clSharedPart part = {.size = databases_size, .attach = databases_attach};
+static Launcher *launcher;
+static HTAB *databases;
+static bool wake_at_commit;
+
+static Database *database_enter(Oid oid);
+static void database_release(int code, Datum arg);
+static void launcher_leave(int code, Datum arg);
+static void databases_at_transaction_end(XactEvent event, void *arg);
+static void wake_launcher(void);
+static void lock_board(void);
+static void unlock_board(void);
+
+void
+cl_databases_init(void)
+{
+	if (process_shared_preload_libraries_in_progress)
+		cl_shared_register(&part);
+	RegisterXactCallback(databases_at_transaction_end, NULL);
+}
+
+static void
+lock_board(void)
+{
+	LWLockAcquire(cl_shared_lock(&part), LW_EXCLUSIVE);
+}
+
+static void
+unlock_board(void)
+{
+	LWLockRelease(cl_shared_lock(&part));
+}
+
+/* Under the lock; NULL if there is no room. */
+static Database *
+database_enter(Oid oid)
+{
+	bool found;
+	Database *database = hash_search(databases, &oid, HASH_ENTER_NULL, &found);
+
+	if (database != NULL && !found)
+	{
+		memset(database, 0, sizeof(Database));
+		database->database = oid;
+	}
+	return database;
+}
+
+/* ------------------------------------------------------------------------
+ * The launcher
+ * ------------------------------------------------------------------------
+ */
+
+void
+cl_launcher_enter(void)
+{
+	before_shmem_exit(launcher_leave, (Datum) 0);
+	lock_board();
+	launcher->pid = MyProcPid;
+	launcher->latch = MyLatch;
+	launcher->started_at = GetCurrentTimestamp();
+	unlock_board();
+}
+
+static void
+launcher_leave(int code, Datum arg)
+{
+	lock_board();
+	launcher->pid = 0;
+	launcher->latch = NULL;
+	unlock_board();
+}
+
+bool
+cl_database_take_wish(Oid oid)
+{
+	Database *database;
+	bool wish = false;
+
+	lock_board();
+	database = hash_search(databases, &oid, HASH_FIND, NULL);
+	if (database != NULL)
+	{
+		wish = database->wish;
+		database->wish = false;
+	}
+	unlock_board();
+	return wish;
+}
+
+clPresence
+cl_database_presence(Oid oid, bool *unfinished)
+{
+	Database *database;
+	clPresence presence = CL_UNKNOWN;
+
+	*unfinished = false;
+	lock_board();
+	database = hash_search(databases, &oid, HASH_FIND, NULL);
+	if (database != NULL)
+	{
+		presence = database->presence;
+		*unfinished = database->report.unfinished;
+	}
+	unlock_board();
+	return presence;
+}
+
+void
+cl_databases_keep(const Oid *oids, int count)
+{
+	HASH_SEQ_STATUS scan;
+	Database *database;
+
+	lock_board();
+	hash_seq_init(&scan, databases);
+	while ((database = hash_seq_search(&scan)) != NULL)
+	{
+		bool kept = false;
+
+		for (int i = 0; i < count; i++)
+			kept |= oids[i] == database->database;
+		if (!kept && database->sweeper == 0)
+			hash_search(databases, &database->database, HASH_REMOVE, NULL);
+	}
+	unlock_board();
+}
+
+/* ------------------------------------------------------------------------
+ * Sweepers
+ * ------------------------------------------------------------------------
+ */
+
+bool
+cl_database_claim(void)
+{
+	Database *database;
+	bool claimed = false;
+
+	lock_board();
+	database = database_enter(MyDatabaseId);
+	if (database != NULL && database->sweeper == 0)
+	{
+		database->sweeper = MyProcPid;
+		claimed = true;
+	}
+	unlock_board();
+	if (claimed)
+		before_shmem_exit(database_release, (Datum) 0);
+	return claimed;
+}
+
+static void
+database_release(int code, Datum arg)
+{
+	lock_board();
+	database_enter(MyDatabaseId)->sweeper = 0;
+	unlock_board();
+}
+
+void
+cl_database_report_absent(void)
+{
+	lock_board();
+	database_enter(MyDatabaseId)->presence = CL_ABSENT;
+	unlock_board();
+}
+
+void
+cl_database_report(const clSweepReport *report)
+{
+	Database *database;
+
+	lock_board();
+	database = database_enter(MyDatabaseId);
+	database->presence = CL_PRESENT;
+	database->swept_at = GetCurrentTimestamp();
+	database->report = *report;
+	database->settled += report->settled;
+	unlock_board();
+}
+
+void
+cl_database_report_error(int sqlstate, const char *message)
+{
+	Database *database;
+	int length = pg_mbcliplen(message, strlen(message), MAX_MESSAGE - 1);
+
+	lock_board();
+	database = database_enter(MyDatabaseId);
+	database->report.unfinished = false;
+	database->error_at = GetCurrentTimestamp();
+	database->error_sqlstate = sqlstate;
+	memcpy(database->error_message, message, length);
+	database->error_message[length] = '\0';
+	unlock_board();
+}
+
+bool
+cl_database_minute_has_passed(TimestampTz now)
+{
+	Database *database;
+	bool passed;
+
+	lock_board();
+	database = database_enter(MyDatabaseId);
+	passed = TimestampDifferenceExceeds(database->minute_at, now, 60 * 1000);
+	if (passed)
+		database->minute_at = now;
+	unlock_board();
+	return passed;
+}
+
+/* ------------------------------------------------------------------------
+ * SQL functions
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * credit_worker_wake(): at commit.  CREATE EXTENSION calls it; a NOTICE is
+ * given at commit, too, since an extension's script shows none.
+ */
+Datum
+credit_worker_wake(PG_FUNCTION_ARGS)
+{
+	wake_at_commit = true;
+	PG_RETURN_BOOL(cl_shared_is_there());
+}
+
+static void
+databases_at_transaction_end(XactEvent event, void *arg)
+{
+	if (!wake_at_commit)
+		return;
+	if (event == XACT_EVENT_PRE_COMMIT && !cl_shared_is_there())
+		ereport(NOTICE,
+				(errmsg("credit_ledger is not preloaded: no worker settles expired holds, nothing is counted"),
+				 errdetail("Alerts of failing commits and of late settlement are not raised either."),
+				 errhint("Add credit_ledger to shared_preload_libraries and restart the server; "
+						 "or schedule credit_sweep() and credit_maintain() every minute, with pg_cron for example.")));
+	if (event == XACT_EVENT_COMMIT && cl_shared_is_there())
+		wake_launcher();
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		wake_at_commit = false;
+}
+
+static void
+wake_launcher(void)
+{
+	Database *database;
+
+	lock_board();
+	database = database_enter(MyDatabaseId);
+	if (database != NULL)
+		database->wish = true;
+	if (launcher->latch != NULL)
+		SetLatch(launcher->latch);
+	unlock_board();
+}
+
+/* credit_worker_status(): one row, of this database. */
+Datum
+credit_worker_status(PG_FUNCTION_ARGS)
+{
+	TupleDesc desc;
+	Datum values[12] = {0};
+	bool nulls[12];
+	Database *database = NULL;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	memset(nulls, true, sizeof(nulls));
+#define SET(column, value) (values[column] = (value), nulls[column] = false)
+	SET(0, BoolGetDatum(cl_shared_is_there()));
+	SET(1, BoolGetDatum(cl_worker));
+	if (cl_shared_is_there())
+	{
+		lock_board();
+		if (launcher->pid != 0)
+		{
+			SET(2, Int32GetDatum(launcher->pid));
+			SET(3, TimestampTzGetDatum(launcher->started_at));
+		}
+		database = hash_search(databases, &MyDatabaseId, HASH_FIND, NULL);
+		if (database != NULL && database->sweeper != 0)
+			SET(4, Int32GetDatum(database->sweeper));
+		if (database != NULL && database->swept_at != 0)
+		{
+			SET(5, TimestampTzGetDatum(database->swept_at));
+			SET(6, Int64GetDatum(database->report.settled));
+			SET(7, Int64GetDatum(database->settled));
+			if (database->report.oldest_expired != 0)
+				SET(8, TimestampTzGetDatum(database->report.oldest_expired));
+		}
+		if (database != NULL && database->error_at != 0)
+		{
+			SET(9, TimestampTzGetDatum(database->error_at));
+			SET(10, CStringGetTextDatum(unpack_sql_state(database->error_sqlstate)));
+			SET(11, CStringGetTextDatum(database->error_message));
+		}
+		unlock_board();
+	}
+#undef SET
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* ------------------------------------------------------------------------
+ * Shared memory
+ * ------------------------------------------------------------------------
+ */
+
+static Size
+databases_size(void)
+{
+	return add_size(MAXALIGN(sizeof(Launcher)), hash_estimate_size(MAX_DATABASES, sizeof(Database)));
+}
+
+static void
+databases_attach(void)
+{
+	HASHCTL info = {.keysize = sizeof(Oid), .entrysize = sizeof(Database)};
+	bool found;
+
+	launcher = ShmemInitStruct("credit_ledger launcher", sizeof(Launcher), &found);
+	if (!found)
+		memset(launcher, 0, sizeof(Launcher));
+	databases = ShmemInitHash("credit_ledger databases", MAX_DATABASES, MAX_DATABASES, &info,
+							  HASH_ELEM | HASH_BLOBS);
+}
