@@ -39,7 +39,6 @@
 #include "server/databases.h"
 #include "ledger/settings.h"
 #include "server/launcher.h"
-#include "server/sweeper.h"
 
 /* So many databases are swept at once: one that is stuck does not stop the others. */
 #define MAX_SWEEPERS 2

@@ -45,7 +45,6 @@
 #include "server/databases.h"
 #include "server/durability.h"
 #include "ledger/settings.h"
-#include "server/launcher.h"
 #include "ledger/sweep.h"
 #include "server/sweeper.h"
 
