@@ -3,68 +3,68 @@
 -- Identifiers are 1 to 256 bytes; an argument that is NULL where a value is needed is refused with 22004,
 -- one out of range with 22023, an amount or balance beyond bigint with 22003.
 
-CREATE FUNCTION credit_grant(org_id text, amount bigint, idempotency_key text, reason text = NULL, metadata jsonb = NULL)
-  RETURNS credit_movement LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_grant(text, bigint, text, text, jsonb) IS
+CREATE FUNCTION @extschema@.credit_grant(org_id text, amount bigint, idempotency_key text, reason text = NULL, metadata jsonb = NULL)
+  RETURNS @extschema@.credit_movement LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.credit_grant(text, bigint, text, text, jsonb) IS
   'gives amount (> 0) credits to an organisation, creating its account on first use; LC004 if the key was used with another amount';
 
-CREATE FUNCTION credit_adjust(org_id text, amount bigint, idempotency_key text, reason text)
-  RETURNS credit_movement LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_adjust(text, bigint, text, text) IS
+CREATE FUNCTION @extschema@.credit_adjust(org_id text, amount bigint, idempotency_key text, reason text)
+  RETURNS @extschema@.credit_movement LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.credit_adjust(text, bigint, text, text) IS
   'corrects a balance by a signed amount (not 0) whatever is available, with a reason; LC002, LC004';
 
-CREATE FUNCTION credit_authorize(org_id text, amount bigint, campaign_id text = NULL, idempotency_key text = NULL,
-    timeout interval = NULL, timeout_action credit_timeout_action = NULL, metadata jsonb = NULL)
-  RETURNS credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_authorize(text, bigint, text, text, interval, credit_timeout_action, jsonb) IS
+CREATE FUNCTION @extschema@.credit_authorize(org_id text, amount bigint, campaign_id text = NULL, idempotency_key text = NULL,
+    timeout interval = NULL, timeout_action @extschema@.credit_timeout_action = NULL, metadata jsonb = NULL)
+  RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.credit_authorize(text, bigint, text, text, interval, @extschema@.credit_timeout_action, jsonb) IS
   'holds amount (> 0) credits until timeout (default credit_ledger.commit_timeout); the idempotency key defaults to campaign_id; LC001, LC002, LC004, LC007';
 
-CREATE FUNCTION credit_commit(authorization_id text, amount_used bigint = NULL)
-  RETURNS credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_commit(text, bigint) IS
+CREATE FUNCTION @extschema@.credit_commit(authorization_id text, amount_used bigint = NULL)
+  RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.credit_commit(text, bigint) IS
   'charges amount_used credits (>= 0; NULL: all that is held) and releases the rest of the hold; LC001, LC003, LC004, LC005, LC006';
 
-CREATE FUNCTION credit_revert(authorization_id text, reason text = NULL)
-  RETURNS credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_revert(text, text) IS 'gives a hold back; LC003, LC006';
+CREATE FUNCTION @extschema@.credit_revert(authorization_id text, reason text = NULL)
+  RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.credit_revert(text, text) IS 'gives a hold back; LC003, LC006';
 
-CREATE FUNCTION credit_extend(authorization_id text, timeout interval)
-  RETURNS credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_extend(text, interval) IS
+CREATE FUNCTION @extschema@.credit_extend(authorization_id text, timeout interval)
+  RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.credit_extend(text, interval) IS
   'lets a live hold expire timeout from now; LC003, LC006';
 
-CREATE FUNCTION credit_refund(authorization_id text, idempotency_key text, amount bigint = NULL, reason text = NULL)
-  RETURNS credit_movement LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_refund(text, text, bigint, text) IS
+CREATE FUNCTION @extschema@.credit_refund(authorization_id text, idempotency_key text, amount bigint = NULL, reason text = NULL)
+  RETURNS @extschema@.credit_movement LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.credit_refund(text, text, bigint, text) IS
   'gives back amount (> 0; NULL: all that is left) credits of a committed authorization; the key is the organisation''s; LC003, LC004, LC006, LC008';
 
-CREATE FUNCTION credit_account_configure(org_id text, credit_limit bigint = NULL, overage_limit bigint = NULL,
+CREATE FUNCTION @extschema@.credit_account_configure(org_id text, credit_limit bigint = NULL, overage_limit bigint = NULL,
     low_balance_threshold bigint = NULL, frozen boolean = NULL, metadata jsonb = NULL)
-  RETURNS credit_account LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_account_configure(text, bigint, bigint, bigint, boolean, jsonb) IS
+  RETURNS @extschema@.credit_account LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.credit_account_configure(text, bigint, bigint, bigint, boolean, jsonb) IS
   'sets what is not NULL on an account, creating it if there is none; limits are >= 0';
 
-CREATE FUNCTION credit_sweep(as_of timestamptz = NULL, max_rows integer = 1000)
+CREATE FUNCTION @extschema@.credit_sweep(as_of timestamptz = NULL, max_rows integer = 1000)
   RETURNS integer LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_sweep(timestamptz, integer) IS
+COMMENT ON FUNCTION @extschema@.credit_sweep(timestamptz, integer) IS
   'settles at most max_rows holds that expired before as_of (NULL: now), oldest first, by their timeout_action, and returns how many; an account locked by somebody else is passed over, one that fails is passed over with a WARNING';
 
-CREATE FUNCTION credit_authorize_many(org_ids text[], amounts bigint[], campaign_ids text[] = NULL,
+CREATE FUNCTION @extschema@.credit_authorize_many(org_ids text[], amounts bigint[], campaign_ids text[] = NULL,
     idempotency_keys text[] = NULL, timeout interval = NULL)
-  RETURNS SETOF credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_authorize_many(text[], bigint[], text[], text[], interval) IS
+  RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.credit_authorize_many(text[], bigint[], text[], text[], interval) IS
   'credit_authorize for each element, all or nothing, in one call: accounts are locked in the order of org_id and written once; an error names the item';
 
-CREATE FUNCTION credit_commit_many(authorization_ids text[], amounts_used bigint[] = NULL)
-  RETURNS SETOF credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_commit_many(text[], bigint[]) IS
+CREATE FUNCTION @extschema@.credit_commit_many(authorization_ids text[], amounts_used bigint[] = NULL)
+  RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.credit_commit_many(text[], bigint[]) IS
   'credit_commit for each element (a NULL amount: all that is held), all or nothing, in one call; an error names the item';
 
-CREATE FUNCTION credit_revert_many(authorization_ids text[], reason text = NULL)
-  RETURNS SETOF credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_revert_many(text[], text) IS
+CREATE FUNCTION @extschema@.credit_revert_many(authorization_ids text[], reason text = NULL)
+  RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.credit_revert_many(text[], text) IS
   'credit_revert for each element, all or nothing, in one call; an error names the item';
 
-CREATE FUNCTION credit_balance(org_id text)
-  RETURNS credit_account_balance LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_balance(text) IS 'what an organisation has; takes no lock; LC002';
+CREATE FUNCTION @extschema@.credit_balance(org_id text)
+  RETURNS @extschema@.credit_account_balance LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.credit_balance(text) IS 'what an organisation has; takes no lock; LC002';

@@ -1,9 +1,9 @@
 -- credit_health: whether what should happen by itself does. A check that is not ok says what to do about it.
 
-CREATE TYPE credit_health_status AS ENUM ('ok', 'warning', 'critical');
-COMMENT ON TYPE credit_health_status IS 'how a check of credit_health turned out';
+CREATE TYPE @extschema@.credit_health_status AS ENUM ('ok', 'warning', 'critical');
+COMMENT ON TYPE @extschema@.credit_health_status IS 'how a check of credit_health turned out';
 
-CREATE FUNCTION credit_health(OUT check_name text, OUT status credit_health_status, OUT detail text, OUT what_to_do text)
+CREATE FUNCTION @extschema@.credit_health(OUT check_name text, OUT status @extschema@.credit_health_status, OUT detail text, OUT what_to_do text)
   RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED
   SET search_path = pg_catalog, pg_temp
 AS $$
@@ -118,5 +118,5 @@ BEGIN
   RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION credit_health() IS
+COMMENT ON FUNCTION @extschema@.credit_health() IS
   'one row a check: ok, warning or critical, what was seen, and what to do about it';

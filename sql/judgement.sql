@@ -3,12 +3,12 @@
 --
 -- A campaign goes by the name that its usage gives: campaign_id, or idempotency_key where an authorization has none.
 
-CREATE TYPE credit_verdict AS ENUM ('balanced', 'in_flight', 'undercharged', 'overcharged', 'unauthorized_usage',
+CREATE TYPE @extschema@.credit_verdict AS ENUM ('balanced', 'in_flight', 'undercharged', 'overcharged', 'unauthorized_usage',
   'charged_without_usage', 'invalid_usage', 'unsound_ledger');
-COMMENT ON TYPE credit_verdict IS
+COMMENT ON TYPE @extschema@.credit_verdict IS
   'what comparing charges with usage came to; the first two are no mismatch, and in_flight is judged once nothing is open';
 
-CREATE TYPE credit_judgement AS (
+CREATE TYPE @extschema@.credit_judgement AS (
   org_id         text COLLATE "C",
   campaign_id    text COLLATE "C",
   used_on        date,
@@ -18,14 +18,14 @@ CREATE TYPE credit_judgement AS (
   adjusted       bigint,
   used           bigint,
   difference     bigint,
-  verdict        credit_verdict,
+  verdict        @extschema@.credit_verdict,
   detail         text
 );
-COMMENT ON TYPE credit_judgement IS
+COMMENT ON TYPE @extschema@.credit_judgement IS
   'a campaign (or, without campaign_id, the usage of the UTC day used_on that names none) with its totals and verdict; difference: credits charged beyond what was used, less than zero: used beyond what was charged, as far as no refund or resolved finding explains it';
 
 -- The findings that runs of reconciliation made; sql/reconciliation.sql writes them.
-CREATE TABLE credit_reconciliation_run (
+CREATE TABLE @extschema@.credit_reconciliation_run (
   run_id          bigint GENERATED ALWAYS AS IDENTITY,
   since           timestamptz NOT NULL,
   until           timestamptz NOT NULL,
@@ -39,16 +39,16 @@ CREATE TABLE credit_reconciliation_run (
   finished_at     timestamptz NOT NULL,
   PRIMARY KEY (run_id)
 );
-COMMENT ON TABLE credit_reconciliation_run IS 'one row a run of reconciliation that came to its end';
-COMMENT ON COLUMN credit_reconciliation_run.judged IS 'campaigns that the window touched, those in flight among them';
-COMMENT ON COLUMN credit_reconciliation_run.covered_until IS
+COMMENT ON TABLE @extschema@.credit_reconciliation_run IS 'one row a run of reconciliation that came to its end';
+COMMENT ON COLUMN @extschema@.credit_reconciliation_run.judged IS 'campaigns that the window touched, those in flight among them';
+COMMENT ON COLUMN @extschema@.credit_reconciliation_run.covered_until IS
   'up to here runs without a gap between them have seen all that settled; the next run begins here. NULL: no run began at the beginning';
-COMMENT ON SEQUENCE credit_reconciliation_run_run_id_seq IS 'numbers of runs';
+COMMENT ON SEQUENCE @extschema@.credit_reconciliation_run_run_id_seq IS 'numbers of runs';
 
-CREATE TABLE credit_finding (
+CREATE TABLE @extschema@.credit_finding (
   finding_id  bigint GENERATED ALWAYS AS IDENTITY,
   run_id      bigint NOT NULL,
-  verdict     credit_verdict NOT NULL,
+  verdict     @extschema@.credit_verdict NOT NULL,
   org_id      text COLLATE "C",
   campaign_id text COLLATE "C",
   used_on     date,
@@ -66,37 +66,36 @@ CREATE TABLE credit_finding (
   adjusted    bigint,
   entry_no    bigint,
   PRIMARY KEY (finding_id),
-  FOREIGN KEY (run_id) REFERENCES credit_reconciliation_run,
   CONSTRAINT credit_finding_resolution_check CHECK (resolution IN ('adjust', 'dismiss', 'cleared')),
   CONSTRAINT credit_finding_resolved_check CHECK ((resolution IS NULL) = (resolved_at IS NULL))
 );
-COMMENT ON TABLE credit_finding IS 'the mismatches that runs found; open until resolved_at';
-COMMENT ON COLUMN credit_finding.run_id IS 'the run that found it first';
-COMMENT ON COLUMN credit_finding.seen_at IS 'when a run last saw it; charged, refunded, used and difference are of then';
-COMMENT ON COLUMN credit_finding.resolution IS
+COMMENT ON TABLE @extschema@.credit_finding IS 'the mismatches that runs found; open until resolved_at';
+COMMENT ON COLUMN @extschema@.credit_finding.run_id IS 'the run that found it first';
+COMMENT ON COLUMN @extschema@.credit_finding.seen_at IS 'when a run last saw it; charged, refunded, used and difference are of then';
+COMMENT ON COLUMN @extschema@.credit_finding.resolution IS
   'adjust: a movement made the difference vanish; dismiss: somebody accepted it; cleared: a later run found it gone';
-COMMENT ON COLUMN credit_finding.adjusted IS 'adjust: credits taken (less than zero: given back) by the entry entry_no of the organisation';
-COMMENT ON SEQUENCE credit_finding_finding_id_seq IS 'numbers of findings';
-CREATE UNIQUE INDEX credit_finding_open_idx ON credit_finding (org_id, campaign_id, used_on, detail)
+COMMENT ON COLUMN @extschema@.credit_finding.adjusted IS 'adjust: credits taken (less than zero: given back) by the entry entry_no of the organisation';
+COMMENT ON SEQUENCE @extschema@.credit_finding_finding_id_seq IS 'numbers of findings';
+CREATE UNIQUE INDEX credit_finding_open_idx ON @extschema@.credit_finding (org_id, campaign_id, used_on, detail)
   NULLS NOT DISTINCT WHERE resolved_at IS NULL;
-CREATE INDEX credit_finding_run_id_idx ON credit_finding (run_id);
-CREATE INDEX credit_finding_org_id_campaign_id_idx ON credit_finding (org_id, campaign_id);
+CREATE INDEX credit_finding_run_id_idx ON @extschema@.credit_finding (run_id);
+CREATE INDEX credit_finding_org_id_campaign_id_idx ON @extschema@.credit_finding (org_id, campaign_id);
 
-SELECT pg_extension_config_dump('credit_reconciliation_run', '');
-SELECT pg_extension_config_dump('credit_reconciliation_run_run_id_seq', '');
-SELECT pg_extension_config_dump('credit_finding', '');
-SELECT pg_extension_config_dump('credit_finding_finding_id_seq', '');
+SELECT pg_extension_config_dump('@extschema@.credit_reconciliation_run', '');
+SELECT pg_extension_config_dump('@extschema@.credit_reconciliation_run_run_id_seq', '');
+SELECT pg_extension_config_dump('@extschema@.credit_finding', '');
+SELECT pg_extension_config_dump('@extschema@.credit_finding_finding_id_seq', '');
 
 -- since and until: the window. with_findings: judge the campaigns of open findings, too. of_campaign, of_org: judge this
 -- campaign, too, of this organisation or of all.
-CREATE FUNCTION credit_judge_campaigns(since timestamptz, until timestamptz, tolerance bigint,
+CREATE FUNCTION @extschema@.credit_judge_campaigns(since timestamptz, until timestamptz, tolerance bigint,
     with_findings boolean = false, of_campaign text = NULL, of_org text = NULL)
-  RETURNS SETOF credit_judgement LANGUAGE plpgsql STABLE PARALLEL UNSAFE
+  RETURNS SETOF @extschema@.credit_judgement LANGUAGE plpgsql STABLE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
   SET jit = off
 AS $$
 BEGIN
-  PERFORM @extschema@.credit_require_argument('tolerance', tolerance IS NULL);
+  PERFORM credit_ledger_internal.require_argument('tolerance', tolerance IS NULL);
   IF tolerance < 0 THEN
     RAISE invalid_parameter_value USING MESSAGE = format('tolerance must not be negative: %s', tolerance);
   END IF;
@@ -276,55 +275,55 @@ BEGIN
         CASE WHEN since < until AND date_trunc('day', until, 'UTC') < until THEN date_trunc('day', until, 'UTC') + interval '24 hours' ELSE until END;
 END
 $$;
-COMMENT ON FUNCTION credit_judge_campaigns(timestamptz, timestamptz, bigint, boolean, text, text) IS
+COMMENT ON FUNCTION @extschema@.credit_judge_campaigns(timestamptz, timestamptz, bigint, boolean, text, text) IS
   'every campaign that the window touches, by an authorization made or settled in it or by usage in it, with its totals over its whole life and its verdict, the balanced ones too; in no order. Reads the window, not the history; takes no row lock';
 
-CREATE FUNCTION credit_reconcile_campaigns(since timestamptz = NULL, until timestamptz = NULL, tolerance bigint = 10)
-  RETURNS SETOF credit_judgement LANGUAGE sql STABLE PARALLEL UNSAFE
+CREATE FUNCTION @extschema@.credit_reconcile_campaigns(since timestamptz = NULL, until timestamptz = NULL, tolerance bigint = 10)
+  RETURNS SETOF @extschema@.credit_judgement LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
   SELECT j.*
-  FROM credit_judge_campaigns(since, until, tolerance) j
+  FROM @extschema@.credit_judge_campaigns(since, until, tolerance) j
   WHERE j.verdict <> 'balanced'
   ORDER BY j.org_id, j.campaign_id, j.used_on, j.verdict, j.detail;
 END;
-COMMENT ON FUNCTION credit_reconcile_campaigns(timestamptz, timestamptz, bigint) IS
+COMMENT ON FUNCTION @extschema@.credit_reconcile_campaigns(timestamptz, timestamptz, bigint) IS
   'campaigns of the window (since included, until excluded; NULL: without end) whose charges and usage differ by more than tolerance, and those still in flight';
 
-CREATE FUNCTION credit_reconcile(since timestamptz = NULL, until timestamptz = NULL, tolerance bigint = 10)
+CREATE FUNCTION @extschema@.credit_reconcile(since timestamptz = NULL, until timestamptz = NULL, tolerance bigint = 10)
   RETURNS TABLE (org_id text, credits_committed bigint, actual_usage bigint, difference bigint)
   LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
   SELECT s.org_id, s.credits_committed::bigint, s.actual_usage::bigint, (s.credits_committed - s.actual_usage)::bigint
   FROM (SELECT j.org_id, sum(j.charged::numeric - j.refunded + j.adjusted) AS credits_committed, sum(j.used) AS actual_usage
-        FROM credit_judge_campaigns(since, until, tolerance) j
+        FROM @extschema@.credit_judge_campaigns(since, until, tolerance) j
         WHERE j.verdict NOT IN ('in_flight', 'invalid_usage')
         GROUP BY j.org_id) s
   WHERE abs(s.credits_committed - s.actual_usage) > tolerance
   ORDER BY s.org_id;
 END;
-COMMENT ON FUNCTION credit_reconcile(timestamptz, timestamptz, bigint) IS
+COMMENT ON FUNCTION @extschema@.credit_reconcile(timestamptz, timestamptz, bigint) IS
   'organisations whose credits committed, net of refunds, and actual usage differ by more than tolerance, over the campaigns of the window that are not in flight: the runbook''s reconciliation query';
 
-CREATE FUNCTION credit_campaign_status(campaign_id text, org_id text = NULL)
-  RETURNS SETOF credit_judgement LANGUAGE sql STABLE PARALLEL UNSAFE
+CREATE FUNCTION @extschema@.credit_campaign_status(campaign_id text, org_id text = NULL)
+  RETURNS SETOF @extschema@.credit_judgement LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
-  SELECT credit_require_argument('campaign_id', campaign_id IS NULL);
+  SELECT credit_ledger_internal.require_argument('campaign_id', campaign_id IS NULL);
   SELECT j.*
-  FROM credit_judge_campaigns('infinity', 'infinity', 0, false, credit_campaign_status.campaign_id, credit_campaign_status.org_id) j
+  FROM @extschema@.credit_judge_campaigns('infinity', 'infinity', 0, false, credit_campaign_status.campaign_id, credit_campaign_status.org_id) j
   ORDER BY j.org_id;
 END;
-COMMENT ON FUNCTION credit_campaign_status(text, text) IS
+COMMENT ON FUNCTION @extschema@.credit_campaign_status(text, text) IS
   'what a campaign was charged and what it used over its whole life, with the verdict (tolerance 0), a row for each organisation that has a campaign of that name';
 
-CREATE FUNCTION credit_orphaned_authorizations(older_than interval = '1 hour')
+CREATE FUNCTION @extschema@.credit_orphaned_authorizations(older_than interval = '1 hour')
   RETURNS TABLE (authorization_id text, org_id text, campaign_id text, amount bigint, created_at timestamptz, expires_at timestamptz)
   LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-  SELECT credit_require_argument('older_than', older_than IS NULL);
+  SELECT credit_ledger_internal.require_argument('older_than', older_than IS NULL);
   SELECT l.authorization_id, l.org_id, l.campaign_id, l.amount, l.created_at, l.expires_at
-  FROM credit_ledger_open l
+  FROM @extschema@.credit_ledger_open l
   WHERE l.created_at < now() - older_than
   ORDER BY l.created_at, l.authorization_id;
 END;
-COMMENT ON FUNCTION credit_orphaned_authorizations(interval) IS
+COMMENT ON FUNCTION @extschema@.credit_orphaned_authorizations(interval) IS
   'authorizations neither committed nor reverted that are older than that, oldest first: the runbook''s query';

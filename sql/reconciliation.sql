@@ -4,19 +4,19 @@
 -- Sources and the ledger are read as the caller; only the two functions that write the tables of runs and findings are
 -- SECURITY DEFINER. They execute nothing that a caller or a usage source brings along.
 
-CREATE FUNCTION credit_verify_since(since timestamptz)
-  RETURNS SETOF credit_discrepancy LANGUAGE sql STABLE PARALLEL SAFE
+CREATE FUNCTION @extschema@.credit_verify_since(since timestamptz)
+  RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
   WITH newest_entry AS (
     SELECT a.org_id, a.balance, a.last_entry_no, coalesce(e.entry_no, 0) AS entry_no, coalesce(e.balance_after, 0) AS balance_after
-    FROM credit_account a
-    LEFT JOIN LATERAL (SELECT e.entry_no, e.balance_after FROM credit_entry e WHERE e.org_id = a.org_id
+    FROM @extschema@.credit_account a
+    LEFT JOIN LATERAL (SELECT e.entry_no, e.balance_after FROM @extschema@.credit_entry e WHERE e.org_id = a.org_id
                        ORDER BY e.entry_no DESC LIMIT 1) e ON true
     WHERE a.updated_at >= since
   ), entry AS MATERIALIZED (
     SELECT e.org_id, e.entry_no, e.amount, e.balance_after, e.kind, e.authorization_id,
            lag(e.entry_no) OVER chain AS entry_no_before, lag(e.balance_after) OVER chain AS balance_before
-    FROM credit_entry e
+    FROM @extschema@.credit_entry e
     WHERE e.created_at >= since
     WINDOW chain AS (PARTITION BY e.org_id ORDER BY e.entry_no)
   ), chained AS (
@@ -24,18 +24,18 @@ BEGIN ATOMIC
            coalesce(b.entry_no, e.entry_no_before, 0) AS entry_no_before,
            coalesce(b.balance_after, e.balance_before, 0) AS balance_before
     FROM entry e
-    LEFT JOIN LATERAL (SELECT b.entry_no, b.balance_after FROM credit_entry b
+    LEFT JOIN LATERAL (SELECT b.entry_no, b.balance_after FROM @extschema@.credit_entry b
                        WHERE e.entry_no_before IS DISTINCT FROM e.entry_no - 1 AND b.org_id = e.org_id AND b.entry_no < e.entry_no
                        ORDER BY b.entry_no DESC LIMIT 1) b ON true
   ), ledger AS MATERIALIZED (
-    SELECT l.* FROM credit_ledger_settled l WHERE l.settled_at >= since AND l.created_at >= since
+    SELECT l.* FROM @extschema@.credit_ledger_settled l WHERE l.settled_at >= since AND l.created_at >= since
   ), entries_of_authorization AS (
     SELECT e.org_id, e.authorization_id, -sum(e.amount) AS charged
     FROM entry e
     WHERE e.kind IN ('commit', 'true_up', 'refund')
     GROUP BY e.org_id, e.authorization_id
   ), open_of_account AS (
-    SELECT l.org_id, sum(l.amount) AS held FROM credit_ledger_open l GROUP BY l.org_id
+    SELECT l.org_id, sum(l.amount) AS held FROM @extschema@.credit_ledger_open l GROUP BY l.org_id
   ), discrepancy (org_id, check_name, expected, actual, detail) AS (
     SELECT n.org_id, 'balance_is_last_balance_after', n.balance_after::text, n.balance::text,
            'credit_account.balance against balance_after of its last entry'
@@ -59,7 +59,7 @@ BEGIN ATOMIC
   UNION ALL
     SELECT a.org_id, 'held_is_sum_of_open', coalesce(o.held, 0)::text, a.held::text,
            'credit_account.held against the sum of the account''s open authorizations'
-    FROM credit_account a LEFT JOIN open_of_account o USING (org_id)
+    FROM @extschema@.credit_account a LEFT JOIN open_of_account o USING (org_id)
     WHERE a.held <> coalesce(o.held, 0)
   UNION ALL
     SELECT l.org_id, 'charged_is_sum_of_entries',
@@ -72,18 +72,18 @@ BEGIN ATOMIC
     SELECT r.org_id, 'rows_have_an_account', 'an account', 'none', 'rows in ' || string_agg(r.source, ', ' ORDER BY r.source)
     FROM (SELECT DISTINCT l.org_id, 'credit_ledger' AS source FROM ledger l
           UNION ALL SELECT DISTINCT e.org_id, 'credit_entry' FROM entry e) r
-    WHERE NOT EXISTS (SELECT FROM credit_account a WHERE a.org_id = r.org_id)
+    WHERE NOT EXISTS (SELECT FROM @extschema@.credit_account a WHERE a.org_id = r.org_id)
     GROUP BY r.org_id
   )
   SELECT d.org_id, d.check_name, d.expected, d.actual, d.detail
   FROM discrepancy d
   ORDER BY d.org_id, d.check_name, d.detail;
 END;
-COMMENT ON FUNCTION credit_verify_since(timestamptz) IS
+COMMENT ON FUNCTION @extschema@.credit_verify_since(timestamptz) IS
   'what credit_verify() would say of balances, holds, and the entries and authorizations that were made since an instant: proves the newest part of the books without reading the history';
 
-CREATE FUNCTION credit_run_reconciliation(since timestamptz = NULL, until timestamptz = NULL, tolerance bigint = 10)
-  RETURNS credit_reconciliation_run LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+CREATE FUNCTION @extschema@.credit_run_reconciliation(since timestamptz = NULL, until timestamptz = NULL, tolerance bigint = 10)
+  RETURNS @extschema@.credit_reconciliation_run LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -92,7 +92,7 @@ DECLARE
   unsound_before text[];
   verify_all boolean;
 BEGIN
-  PERFORM @extschema@.credit_require_argument('tolerance', tolerance IS NULL);
+  PERFORM credit_ledger_internal.require_argument('tolerance', tolerance IS NULL);
   PERFORM @extschema@.credit_reconciliation_lock();
   run.started_at := clock_timestamp();
   run.since := coalesce(since, (SELECT max(r.covered_until) FROM @extschema@.credit_reconciliation_run r), '-infinity');
@@ -130,11 +130,11 @@ BEGIN
   RETURN @extschema@.credit_reconciliation_record(run, mismatches);
 END
 $$;
-COMMENT ON FUNCTION credit_run_reconciliation(timestamptz, timestamptz, bigint) IS
+COMMENT ON FUNCTION @extschema@.credit_run_reconciliation(timestamptz, timestamptz, bigint) IS
   'judges the campaigns of the window (NULL: from where the runs before have come to, until now) and of open findings, verifies the books, and keeps what it finds: new findings are made, those that are gone are cleared, alerts opened and closed';
 
-CREATE FUNCTION credit_resolve_finding(finding_id bigint, action text, note text = NULL)
-  RETURNS credit_finding LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+CREATE FUNCTION @extschema@.credit_resolve_finding(finding_id bigint, action text, note text = NULL)
+  RETURNS @extschema@.credit_finding LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -142,13 +142,13 @@ DECLARE
   judgement @extschema@.credit_judgement;
   movement @extschema@.credit_movement;
 BEGIN
-  PERFORM @extschema@.credit_require_argument('finding_id', finding_id IS NULL),
-          @extschema@.credit_require_argument('action', action IS NULL);
+  PERFORM credit_ledger_internal.require_argument('finding_id', finding_id IS NULL),
+          credit_ledger_internal.require_argument('action', action IS NULL);
   IF action NOT IN ('adjust', 'dismiss') THEN
     RAISE invalid_parameter_value USING
       MESSAGE = format('unknown action "%s"', action), HINT = 'The actions are adjust and dismiss.';
   END IF;
-  PERFORM @extschema@.credit_require_argument('note', action = 'dismiss' AND coalesce(note, '') = '');
+  PERFORM credit_ledger_internal.require_argument('note', action = 'dismiss' AND coalesce(note, '') = '');
   PERFORM @extschema@.credit_reconciliation_lock();
 
   SELECT f.* INTO finding FROM @extschema@.credit_finding f WHERE f.finding_id = credit_resolve_finding.finding_id;
@@ -170,7 +170,7 @@ BEGIN
         HINT = 'Repair what it speaks of, then dismiss it or let the next run clear it.';
     END IF;
     -- The difference may have changed since the run. With the account's row locked, no charge can change it any more.
-    PERFORM @extschema@.credit_require_account(finding.org_id);
+    PERFORM credit_ledger_internal.require_account(finding.org_id);
     PERFORM @extschema@.credit_account_configure(finding.org_id);
     SELECT j.* INTO judgement
     FROM @extschema@.credit_judge_campaigns('infinity', 'infinity', 0, with_findings => true) j
@@ -196,10 +196,10 @@ BEGIN
   RETURN @extschema@.credit_finding_close(finding);
 END
 $$;
-COMMENT ON FUNCTION credit_resolve_finding(bigint, text, text) IS
+COMMENT ON FUNCTION @extschema@.credit_resolve_finding(bigint, text, text) IS
   'adjust: posts the movement that makes the difference of a finding vanish, with the idempotency key credit_finding:N; dismiss: accepts the difference, with a note. Once: the same call again returns the finding as it is';
 
-CREATE FUNCTION credit_reconciliation_lock()
+CREATE FUNCTION @extschema@.credit_reconciliation_lock()
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
@@ -207,13 +207,13 @@ BEGIN
   PERFORM pg_advisory_xact_lock('@extschema@.credit_reconciliation_run'::regclass::oid::bigint);
 END
 $$;
-COMMENT ON FUNCTION credit_reconciliation_lock() IS
+COMMENT ON FUNCTION @extschema@.credit_reconciliation_lock() IS
   'waits until no other transaction runs a reconciliation or resolves a finding, and keeps them waiting until this one ends';
 
 -- A transaction stamps what it settles with the clock and commits later, so a run does not see all that is stamped
 -- before its end. What transactions began earlier may still bring is left to the next run: those that can be seen
 -- (pg_read_all_stats shows others' too), and an hour for those that cannot.
-CREATE FUNCTION credit_reconciliation_horizon(until timestamptz)
+CREATE FUNCTION @extschema@.credit_reconciliation_horizon(until timestamptz)
   RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL UNSAFE
 BEGIN ATOMIC
   SELECT least(until,
@@ -222,12 +222,12 @@ BEGIN ATOMIC
                (SELECT min(p.prepared) FROM pg_catalog.pg_prepared_xacts p WHERE p.database = pg_catalog.current_database()))
          - interval '1 hour';
 END;
-COMMENT ON FUNCTION credit_reconciliation_horizon(timestamptz) IS
+COMMENT ON FUNCTION @extschema@.credit_reconciliation_horizon(timestamptz) IS
   'the instant up to which a run until an instant sees all that settled';
 
 -- In mismatches, what is in flight keeps an open finding open, and no more.
-CREATE FUNCTION credit_reconciliation_record(run credit_reconciliation_run, mismatches credit_judgement[])
-  RETURNS credit_reconciliation_run LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+CREATE FUNCTION @extschema@.credit_reconciliation_record(run @extschema@.credit_reconciliation_run, mismatches @extschema@.credit_judgement[])
+  RETURNS @extschema@.credit_reconciliation_run LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -284,11 +284,11 @@ BEGIN
   RETURN run;
 END
 $$;
-COMMENT ON FUNCTION credit_reconciliation_record(credit_reconciliation_run, credit_judgement[]) IS
+COMMENT ON FUNCTION @extschema@.credit_reconciliation_record(@extschema@.credit_reconciliation_run, @extschema@.credit_judgement[]) IS
   'keeps what a run found; called by credit_run_reconciliation()';
 
-CREATE FUNCTION credit_finding_close(finding credit_finding)
-  RETURNS credit_finding LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+CREATE FUNCTION @extschema@.credit_finding_close(finding @extschema@.credit_finding)
+  RETURNS @extschema@.credit_finding LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -301,10 +301,10 @@ BEGIN
   RETURN finding;
 END
 $$;
-COMMENT ON FUNCTION credit_finding_close(credit_finding) IS
+COMMENT ON FUNCTION @extschema@.credit_finding_close(@extschema@.credit_finding) IS
   'keeps how a finding was resolved; called by credit_resolve_finding()';
 
-CREATE FUNCTION credit_finding_alert(org_id text)
+CREATE FUNCTION @extschema@.credit_finding_alert(org_id text)
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
@@ -316,12 +316,12 @@ BEGIN
   FROM @extschema@.credit_finding f
   WHERE f.org_id IS NOT DISTINCT FROM credit_finding_alert.org_id AND f.resolved_at IS NULL;
   IF open > 0 THEN
-    PERFORM @extschema@.credit_alert_open('reconciliation_mismatch', org_id,
+    PERFORM credit_ledger_internal.alert_open('reconciliation_mismatch', org_id,
       format('open findings of reconciliation: %s', open), jsonb_build_object('findings', open, 'difference', difference));
   ELSE
-    PERFORM @extschema@.credit_alert_close('reconciliation_mismatch', org_id);
+    PERFORM credit_ledger_internal.alert_close('reconciliation_mismatch', org_id);
   END IF;
 END
 $$;
-COMMENT ON FUNCTION credit_finding_alert(text) IS
+COMMENT ON FUNCTION @extschema@.credit_finding_alert(text) IS
   'opens or closes the alert reconciliation_mismatch of an organisation, as it has open findings or has none';

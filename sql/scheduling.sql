@@ -1,17 +1,17 @@
 -- The nightly run, with pg_cron; and whether it came. pg_cron can stop without a word, so that a run is overdue is seen
 -- from the runs alone.
 
-CREATE TABLE credit_job (
+CREATE TABLE @extschema@.credit_job (
   name          text COLLATE "C" NOT NULL,
   schedule      text NOT NULL,
   overdue_after interval NOT NULL,
   scheduled_at  timestamptz NOT NULL,
   PRIMARY KEY (name)
 );
-COMMENT ON TABLE credit_job IS 'jobs that credit_schedule_jobs() gave to pg_cron, and when their runs are overdue';
-SELECT pg_extension_config_dump('credit_job', '');
+COMMENT ON TABLE @extschema@.credit_job IS 'jobs that credit_schedule_jobs() gave to pg_cron, and when their runs are overdue';
+SELECT pg_extension_config_dump('@extschema@.credit_job', '');
 
-CREATE FUNCTION credit_schedule_jobs(reconcile_schedule text = '0 3 * * *', overdue_after interval = '26 hours')
+CREATE FUNCTION @extschema@.credit_schedule_jobs(reconcile_schedule text = '0 3 * * *', overdue_after interval = '26 hours')
   RETURNS bigint LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
@@ -20,8 +20,8 @@ DECLARE
   command constant text := 'SELECT @extschema@.credit_run_reconciliation()';
   job_id bigint;
 BEGIN
-  PERFORM @extschema@.credit_require_argument('reconcile_schedule', reconcile_schedule IS NULL),
-          @extschema@.credit_require_argument('overdue_after', overdue_after IS NULL);
+  PERFORM credit_ledger_internal.require_argument('reconcile_schedule', reconcile_schedule IS NULL),
+          credit_ledger_internal.require_argument('overdue_after', overdue_after IS NULL);
   IF overdue_after <= interval '0' THEN
     RAISE invalid_parameter_value USING MESSAGE = format('overdue_after must be positive: %s', overdue_after);
   END IF;
@@ -40,10 +40,10 @@ BEGIN
   RETURN job_id;
 END
 $$;
-COMMENT ON FUNCTION credit_schedule_jobs(text, interval) IS
+COMMENT ON FUNCTION @extschema@.credit_schedule_jobs(text, interval) IS
   'has pg_cron call credit_run_reconciliation() as the caller on a schedule, in the place of what was scheduled before; without a run for overdue_after it is overdue. Returns the number of the job';
 
-CREATE FUNCTION credit_unschedule_jobs()
+CREATE FUNCTION @extschema@.credit_unschedule_jobs()
   RETURNS integer LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
@@ -62,10 +62,10 @@ BEGIN
   RETURN removed;
 END
 $$;
-COMMENT ON FUNCTION credit_unschedule_jobs() IS
+COMMENT ON FUNCTION @extschema@.credit_unschedule_jobs() IS
   'takes the jobs of credit_schedule_jobs() from pg_cron, those of other users too where the caller may see them, and returns how many';
 
-CREATE FUNCTION credit_job_record(name text, schedule text, overdue_after interval)
+CREATE FUNCTION @extschema@.credit_job_record(name text, schedule text, overdue_after interval)
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
 AS $$
@@ -76,11 +76,11 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION credit_job_record(text, text, interval) IS
+COMMENT ON FUNCTION @extschema@.credit_job_record(text, text, interval) IS
   'keeps what was scheduled, nothing if schedule is NULL; called by credit_schedule_jobs() and credit_unschedule_jobs()';
 
 -- When the run is due that did not come yet: some time after the last run, or after somebody began to wait for one.
-CREATE FUNCTION credit_reconciliation_health(as_of timestamptz = NULL)
+CREATE FUNCTION @extschema@.credit_reconciliation_health(as_of timestamptz = NULL)
   RETURNS TABLE (last_run_at timestamptz, overdue_at timestamptz, overdue boolean, findings_open bigint, detail text)
   LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -93,16 +93,16 @@ BEGIN ATOMIC
     SELECT r.last_run_at,
            coalesce(greatest(r.last_run_at, j.scheduled_at), s.registered_at) + coalesce(j.overdue_after, interval '26 hours') AS overdue_at,
            f.findings_open
-    FROM (SELECT max(r.finished_at) AS last_run_at FROM credit_reconciliation_run r) r,
-      (SELECT max(j.scheduled_at) AS scheduled_at, max(j.overdue_after) AS overdue_after FROM credit_job j) j,
-      (SELECT min(s.registered_at) AS registered_at FROM credit_usage_source s) s,
-      (SELECT count(*) AS findings_open FROM credit_finding f WHERE f.resolved_at IS NULL) f
+    FROM (SELECT max(r.finished_at) AS last_run_at FROM @extschema@.credit_reconciliation_run r) r,
+      (SELECT max(j.scheduled_at) AS scheduled_at, max(j.overdue_after) AS overdue_after FROM @extschema@.credit_job j) j,
+      (SELECT min(s.registered_at) AS registered_at FROM @extschema@.credit_usage_source s) s,
+      (SELECT count(*) AS findings_open FROM @extschema@.credit_finding f WHERE f.resolved_at IS NULL) f
   ) d;
 END;
-COMMENT ON FUNCTION credit_reconciliation_health(timestamptz) IS
+COMMENT ON FUNCTION @extschema@.credit_reconciliation_health(timestamptz) IS
   'whether reconciliation is overdue at an instant (NULL: now): a run came to its end longer ago than credit_schedule_jobs() allows, 26 hours where it was not asked';
 
-CREATE FUNCTION credit_check_reconciliation(as_of timestamptz = NULL)
+CREATE FUNCTION @extschema@.credit_check_reconciliation(as_of timestamptz = NULL)
   RETURNS boolean LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
@@ -111,13 +111,13 @@ DECLARE
 BEGIN
   SELECT h.* INTO health FROM @extschema@.credit_reconciliation_health(as_of) h;
   IF health.overdue THEN
-    PERFORM @extschema@.credit_alert_open('reconciliation_overdue', NULL,
+    PERFORM credit_ledger_internal.alert_open('reconciliation_overdue', NULL,
       'reconciliation is overdue', jsonb_build_object('last_run_at', health.last_run_at, 'overdue_at', health.overdue_at));
   ELSE
-    PERFORM @extschema@.credit_alert_close('reconciliation_overdue', NULL);
+    PERFORM credit_ledger_internal.alert_close('reconciliation_overdue', NULL);
   END IF;
   RETURN health.overdue;
 END
 $$;
-COMMENT ON FUNCTION credit_check_reconciliation(timestamptz) IS
+COMMENT ON FUNCTION @extschema@.credit_check_reconciliation(timestamptz) IS
   'opens or closes the alert reconciliation_overdue, as credit_reconciliation_health() says, and returns whether it is overdue';

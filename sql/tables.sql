@@ -12,7 +12,7 @@
 --
 -- The number of CHECK constraints of each table is known to src/catalog.c.
 
-CREATE TABLE credit_account (
+CREATE TABLE @extschema@.credit_account (
   org_id                text COLLATE "C" NOT NULL,
   balance               bigint NOT NULL DEFAULT 0,
   last_entry_no         bigint NOT NULL DEFAULT 0,
@@ -31,30 +31,30 @@ CREATE TABLE credit_account (
   CONSTRAINT credit_account_overage_limit_check CHECK (overage_limit >= 0),
   CONSTRAINT credit_account_last_entry_no_check CHECK (last_entry_no >= 0)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
-COMMENT ON TABLE credit_account IS
+COMMENT ON TABLE @extschema@.credit_account IS
   'one row an organisation; its row lock is the only lock that orders calls. available = balance - held + credit_limit';
-COMMENT ON COLUMN credit_account.balance IS 'credits owned: the sum of the account''s entries';
-COMMENT ON COLUMN credit_account.held IS 'credits reserved by open authorizations';
-COMMENT ON COLUMN credit_account.credit_limit IS 'how far below zero balance - held may go';
-COMMENT ON COLUMN credit_account.overage_limit IS 'by how many credits a commit may exceed its hold';
-COMMENT ON COLUMN credit_account.low_balance_threshold IS 'alert when available falls below this many credits; NULL: never';
-COMMENT ON COLUMN credit_account.frozen IS 'refuses new holds; what is held can still be settled';
-COMMENT ON COLUMN credit_account.last_entry_no IS 'number of the account''s newest entry';
+COMMENT ON COLUMN @extschema@.credit_account.balance IS 'credits owned: the sum of the account''s entries';
+COMMENT ON COLUMN @extschema@.credit_account.held IS 'credits reserved by open authorizations';
+COMMENT ON COLUMN @extschema@.credit_account.credit_limit IS 'how far below zero balance - held may go';
+COMMENT ON COLUMN @extschema@.credit_account.overage_limit IS 'by how many credits a commit may exceed its hold';
+COMMENT ON COLUMN @extschema@.credit_account.low_balance_threshold IS 'alert when available falls below this many credits; NULL: never';
+COMMENT ON COLUMN @extschema@.credit_account.frozen IS 'refuses new holds; what is held can still be settled';
+COMMENT ON COLUMN @extschema@.credit_account.last_entry_no IS 'number of the account''s newest entry';
 
-CREATE TABLE credit_ledger (
+CREATE TABLE @extschema@.credit_ledger (
   authorization_id  text COLLATE "C" NOT NULL,
   org_id            text COLLATE "C" NOT NULL,
   campaign_id       text COLLATE "C",
   idempotency_key   text COLLATE "C" NOT NULL,
-  status            credit_status NOT NULL,
+  status            @extschema@.credit_status NOT NULL,
   amount            bigint NOT NULL,
   authorized_amount bigint NOT NULL,
   refunded_amount   bigint NOT NULL DEFAULT 0,
-  timeout_action    credit_timeout_action NOT NULL,
+  timeout_action    @extschema@.credit_timeout_action NOT NULL,
   created_at        timestamptz NOT NULL,
   expires_at        timestamptz NOT NULL,
   settled_at        timestamptz,
-  settled_by        credit_actor,
+  settled_by        @extschema@.credit_actor,
   reason            text,
   metadata          jsonb,
   CONSTRAINT credit_ledger_authorization_id_check CHECK (octet_length(authorization_id) BETWEEN 1 AND 256),
@@ -65,41 +65,41 @@ CREATE TABLE credit_ledger (
   CONSTRAINT credit_ledger_settled_check
     CHECK ((status = 'authorized') = (settled_at IS NULL) AND (settled_at IS NULL) = (settled_by IS NULL))
 ) PARTITION BY LIST (status);
-COMMENT ON TABLE credit_ledger IS
+COMMENT ON TABLE @extschema@.credit_ledger IS
   'one row an authorization: a hold of credits and what became of it. Live holds and settled ones live in partitions apart';
-COMMENT ON COLUMN credit_ledger.amount IS
+COMMENT ON COLUMN @extschema@.credit_ledger.amount IS
   'what the line stands for now: the hold while authorized, what was charged once committed, the hold given back once reverted';
-COMMENT ON COLUMN credit_ledger.authorized_amount IS 'credits asked for when the hold was made; never changes';
-COMMENT ON COLUMN credit_ledger.refunded_amount IS 'credits of a committed authorization given back by credit_refund so far';
-COMMENT ON COLUMN credit_ledger.expires_at IS 'from then on the hold may be settled by timeout_action';
-COMMENT ON COLUMN credit_ledger.settled_by IS 'timeout: provisional, the caller may still correct it inside credit_ledger.true_up_window';
+COMMENT ON COLUMN @extschema@.credit_ledger.authorized_amount IS 'credits asked for when the hold was made; never changes';
+COMMENT ON COLUMN @extschema@.credit_ledger.refunded_amount IS 'credits of a committed authorization given back by credit_refund so far';
+COMMENT ON COLUMN @extschema@.credit_ledger.expires_at IS 'from then on the hold may be settled by timeout_action';
+COMMENT ON COLUMN @extschema@.credit_ledger.settled_by IS 'timeout: provisional, the caller may still correct it inside credit_ledger.true_up_window';
 
-CREATE TABLE credit_ledger_open PARTITION OF credit_ledger (PRIMARY KEY (authorization_id))
+CREATE TABLE @extschema@.credit_ledger_open PARTITION OF @extschema@.credit_ledger (PRIMARY KEY (authorization_id))
   FOR VALUES IN ('authorized')
   WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
-COMMENT ON TABLE credit_ledger_open IS 'live holds; small however long the history is';
-CREATE INDEX credit_ledger_open_expires_at_idx ON credit_ledger_open (expires_at);
-CREATE INDEX credit_ledger_open_org_id_created_at_idx ON credit_ledger_open (org_id, created_at);
+COMMENT ON TABLE @extschema@.credit_ledger_open IS 'live holds; small however long the history is';
+CREATE INDEX credit_ledger_open_expires_at_idx ON @extschema@.credit_ledger_open (expires_at);
+CREATE INDEX credit_ledger_open_org_id_created_at_idx ON @extschema@.credit_ledger_open (org_id, created_at);
 
-CREATE TABLE credit_ledger_settled PARTITION OF credit_ledger
+CREATE TABLE @extschema@.credit_ledger_settled PARTITION OF @extschema@.credit_ledger
   FOR VALUES IN ('committed', 'reverted') PARTITION BY RANGE (created_at);
-COMMENT ON TABLE credit_ledger_settled IS
+COMMENT ON TABLE @extschema@.credit_ledger_settled IS
   'settled authorizations by the instant they were created; add ranges with credit_create_partition(), detach old ones at will';
 
-CREATE TABLE credit_ledger_settled_default PARTITION OF credit_ledger_settled (PRIMARY KEY (authorization_id)) DEFAULT;
-COMMENT ON TABLE credit_ledger_settled_default IS 'settled authorizations for which no range partition was made';
-CREATE INDEX credit_ledger_settled_default_org_id_created_at_idx ON credit_ledger_settled_default (org_id, created_at);
+CREATE TABLE @extschema@.credit_ledger_settled_default PARTITION OF @extschema@.credit_ledger_settled (PRIMARY KEY (authorization_id)) DEFAULT;
+COMMENT ON TABLE @extschema@.credit_ledger_settled_default IS 'settled authorizations for which no range partition was made';
+CREATE INDEX credit_ledger_settled_default_org_id_created_at_idx ON @extschema@.credit_ledger_settled_default (org_id, created_at);
 -- For reconciliation, and next to free for the hot path: what settled in a window, in a table that is filled in that
 -- order; and the authorizations of a campaign that its idempotency row does not lead to, of which there are few.
-CREATE INDEX credit_ledger_settled_default_settled_at_idx ON credit_ledger_settled_default
+CREATE INDEX credit_ledger_settled_default_settled_at_idx ON @extschema@.credit_ledger_settled_default
   USING brin (settled_at) WITH (autosummarize = on);
-CREATE INDEX credit_ledger_settled_default_campaign_id_org_id_idx ON credit_ledger_settled_default (campaign_id, org_id)
+CREATE INDEX credit_ledger_settled_default_campaign_id_org_id_idx ON @extschema@.credit_ledger_settled_default (campaign_id, org_id)
   WHERE campaign_id <> idempotency_key;
 
-CREATE TABLE credit_entry (
+CREATE TABLE @extschema@.credit_entry (
   org_id           text COLLATE "C" NOT NULL,
   entry_no         bigint NOT NULL,
-  kind             credit_entry_kind NOT NULL,
+  kind             @extschema@.credit_entry_kind NOT NULL,
   amount           bigint NOT NULL,
   authorization_id text COLLATE "C",
   idempotency_key  text COLLATE "C",
@@ -110,18 +110,18 @@ CREATE TABLE credit_entry (
   CONSTRAINT credit_entry_entry_no_check CHECK (entry_no > 0),
   CONSTRAINT credit_entry_amount_check CHECK (amount <> 0)
 ) PARTITION BY RANGE (created_at);
-COMMENT ON TABLE credit_entry IS
+COMMENT ON TABLE @extschema@.credit_entry IS
   'every movement of every balance, append-only, numbered 1, 2, 3 ... per account without a gap';
-COMMENT ON COLUMN credit_entry.amount IS 'signed: positive gives credits to the organisation, negative takes them';
-COMMENT ON COLUMN credit_entry.balance_after IS 'the account''s balance once this entry was posted';
+COMMENT ON COLUMN @extschema@.credit_entry.amount IS 'signed: positive gives credits to the organisation, negative takes them';
+COMMENT ON COLUMN @extschema@.credit_entry.balance_after IS 'the account''s balance once this entry was posted';
 
-CREATE TABLE credit_entry_default PARTITION OF credit_entry (PRIMARY KEY (org_id, entry_no)) DEFAULT;
-COMMENT ON TABLE credit_entry_default IS 'entries for which no range partition was made';
-CREATE INDEX credit_entry_default_created_at_idx ON credit_entry_default USING brin (created_at) WITH (autosummarize = on);
+CREATE TABLE @extschema@.credit_entry_default PARTITION OF @extschema@.credit_entry (PRIMARY KEY (org_id, entry_no)) DEFAULT;
+COMMENT ON TABLE @extschema@.credit_entry_default IS 'entries for which no range partition was made';
+CREATE INDEX credit_entry_default_created_at_idx ON @extschema@.credit_entry_default USING brin (created_at) WITH (autosummarize = on);
 
-CREATE TABLE credit_idempotency (
+CREATE TABLE @extschema@.credit_idempotency (
   org_id           text COLLATE "C" NOT NULL,
-  operation        credit_operation NOT NULL,
+  operation        @extschema@.credit_operation NOT NULL,
   idempotency_key  text COLLATE "C" NOT NULL,
   amount           bigint,
   campaign_id      text COLLATE "C",
@@ -130,26 +130,26 @@ CREATE TABLE credit_idempotency (
   created_at       timestamptz NOT NULL,
   PRIMARY KEY (idempotency_key, org_id, operation)
 );
-COMMENT ON TABLE credit_idempotency IS
+COMMENT ON TABLE @extschema@.credit_idempotency IS
   'every idempotency key that was used: the parameters that must match when the call is made again, and what the call made';
-COMMENT ON COLUMN credit_idempotency.amount IS 'the amount as passed; NULL: a refund of all that was left';
-COMMENT ON COLUMN credit_idempotency.authorization_id IS 'authorize: the authorization it made; refund: the one it refunds';
-COMMENT ON COLUMN credit_idempotency.entry_no IS 'grant, adjust, refund: the entry it posted';
+COMMENT ON COLUMN @extschema@.credit_idempotency.amount IS 'the amount as passed; NULL: a refund of all that was left';
+COMMENT ON COLUMN @extschema@.credit_idempotency.authorization_id IS 'authorize: the authorization it made; refund: the one it refunds';
+COMMENT ON COLUMN @extschema@.credit_idempotency.entry_no IS 'grant, adjust, refund: the entry it posted';
 
 -- A dump carries the data of the leaves; one call a statement, since each changes the same row of pg_extension.
-SELECT pg_extension_config_dump('credit_account', '');
-SELECT pg_extension_config_dump('credit_ledger_open', '');
-SELECT pg_extension_config_dump('credit_ledger_settled_default', '');
-SELECT pg_extension_config_dump('credit_entry_default', '');
-SELECT pg_extension_config_dump('credit_idempotency', '');
+SELECT pg_extension_config_dump('@extschema@.credit_account', '');
+SELECT pg_extension_config_dump('@extschema@.credit_ledger_open', '');
+SELECT pg_extension_config_dump('@extschema@.credit_ledger_settled_default', '');
+SELECT pg_extension_config_dump('@extschema@.credit_entry_default', '');
+SELECT pg_extension_config_dump('@extschema@.credit_idempotency', '');
 
-CREATE FUNCTION credit_entry_append_only() RETURNS trigger
-  LANGUAGE C AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_entry_append_only() IS 'trigger: refuses UPDATE, DELETE and TRUNCATE of entries (23001)';
+CREATE FUNCTION credit_ledger_internal.entry_append_only() RETURNS trigger
+  LANGUAGE C AS 'MODULE_PATHNAME', 'credit_entry_append_only';
+COMMENT ON FUNCTION credit_ledger_internal.entry_append_only() IS 'trigger: refuses UPDATE, DELETE and TRUNCATE of entries (23001)';
 
-CREATE TRIGGER credit_entry_append_only BEFORE UPDATE OR DELETE ON credit_entry
-  FOR EACH ROW EXECUTE FUNCTION credit_entry_append_only();
-CREATE TRIGGER credit_entry_no_truncate BEFORE TRUNCATE ON credit_entry
-  FOR EACH STATEMENT EXECUTE FUNCTION credit_entry_append_only();
-CREATE TRIGGER credit_entry_no_truncate BEFORE TRUNCATE ON credit_entry_default
-  FOR EACH STATEMENT EXECUTE FUNCTION credit_entry_append_only();
+CREATE TRIGGER credit_entry_append_only BEFORE UPDATE OR DELETE ON @extschema@.credit_entry
+  FOR EACH ROW EXECUTE FUNCTION credit_ledger_internal.entry_append_only();
+CREATE TRIGGER credit_entry_no_truncate BEFORE TRUNCATE ON @extschema@.credit_entry
+  FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.entry_append_only();
+CREATE TRIGGER credit_entry_no_truncate BEFORE TRUNCATE ON @extschema@.credit_entry_default
+  FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.entry_append_only();

@@ -4,7 +4,7 @@
 --
 -- campaign_id names what was authorized: the authorization's campaign_id, or its idempotency_key where it has none.
 
-CREATE TABLE credit_usage_source (
+CREATE TABLE @extschema@.credit_usage_source (
   name            text COLLATE "C" NOT NULL,
   relation_schema text COLLATE "C" NOT NULL,
   relation_name   text COLLATE "C" NOT NULL,
@@ -12,10 +12,10 @@ CREATE TABLE credit_usage_source (
   PRIMARY KEY (name),
   CONSTRAINT credit_usage_source_name_check CHECK (octet_length(name) BETWEEN 1 AND 256)
 );
-COMMENT ON TABLE credit_usage_source IS 'the tables and views of applications that say what was really used';
-SELECT pg_extension_config_dump('credit_usage_source', '');
+COMMENT ON TABLE @extschema@.credit_usage_source IS 'the tables and views of applications that say what was really used';
+SELECT pg_extension_config_dump('@extschema@.credit_usage_source', '');
 
-CREATE FUNCTION credit_require_usage_columns(source text, relation regclass)
+CREATE FUNCTION @extschema@.credit_require_usage_columns(source text, relation regclass)
   RETURNS void LANGUAGE plpgsql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
@@ -36,18 +36,18 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION credit_require_usage_columns(text, regclass) IS
+COMMENT ON FUNCTION @extschema@.credit_require_usage_columns(text, regclass) IS
   'raises 42P16 unless a relation has the columns of a usage source';
 
 -- The writers of the tables of reconciliation are SECURITY DEFINER, since nobody but the owner may write a table. They
 -- execute nothing that a caller or a usage source brings along.
-CREATE FUNCTION credit_usage_source_register(name text, relation regclass)
+CREATE FUNCTION @extschema@.credit_usage_source_register(name text, relation regclass)
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  PERFORM @extschema@.credit_require_argument('name', name IS NULL),
-          @extschema@.credit_require_argument('relation', relation IS NULL);
+  PERFORM credit_ledger_internal.require_argument('name', name IS NULL),
+          credit_ledger_internal.require_argument('relation', relation IS NULL);
   IF octet_length(name) NOT BETWEEN 1 AND 256 THEN
     RAISE invalid_parameter_value USING MESSAGE = 'argument "name" must be 1 to 256 bytes long';
   END IF;
@@ -60,25 +60,25 @@ BEGIN
   SET relation_schema = excluded.relation_schema, relation_name = excluded.relation_name;
 END
 $$;
-COMMENT ON FUNCTION credit_usage_source_register(text, regclass) IS
+COMMENT ON FUNCTION @extschema@.credit_usage_source_register(text, regclass) IS
   'has reconciliation count what a table or view says was used: org_id text, campaign_id text, used_at timestamptz, quantity bigint; a name that is registered is given the new relation';
 
-CREATE FUNCTION credit_usage_source_unregister(name text)
+CREATE FUNCTION @extschema@.credit_usage_source_unregister(name text)
   RETURNS boolean LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  PERFORM @extschema@.credit_require_argument('name', name IS NULL);
+  PERFORM credit_ledger_internal.require_argument('name', name IS NULL);
   DELETE FROM @extschema@.credit_usage_source s WHERE s.name = credit_usage_source_unregister.name;
   RETURN FOUND;
 END
 $$;
-COMMENT ON FUNCTION credit_usage_source_unregister(text) IS
+COMMENT ON FUNCTION @extschema@.credit_usage_source_unregister(text) IS
   'has reconciliation count a usage source no longer; false: there was none of that name';
 
 -- Whether the planner would look a campaign up for less than a thousandth of what it costs to read everything. EXPLAIN
 -- is not allowed in a STABLE function, so this one is VOLATILE.
-CREATE FUNCTION credit_require_usage_lookup(relation regclass)
+CREATE FUNCTION @extschema@.credit_require_usage_lookup(relation regclass)
   RETURNS boolean LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
@@ -92,10 +92,10 @@ BEGIN
   RETURN 1000 * (lookup #>> '{0,Plan,Total Cost}')::double precision < (everything #>> '{0,Plan,Total Cost}')::double precision;
 END
 $$;
-COMMENT ON FUNCTION credit_require_usage_lookup(regclass) IS
+COMMENT ON FUNCTION @extschema@.credit_require_usage_lookup(regclass) IS
   'whether a usage source is better asked for campaign after campaign than read whole';
 
-CREATE FUNCTION credit_require_usage(template text)
+CREATE FUNCTION @extschema@.credit_require_usage(template text)
   RETURNS text LANGUAGE plpgsql STABLE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
@@ -131,5 +131,5 @@ BEGIN
   RETURN array_to_string(branches, ' UNION ALL ');
 END
 $$;
-COMMENT ON FUNCTION credit_require_usage(text) IS
+COMMENT ON FUNCTION @extschema@.credit_require_usage(text) IS
   'a query over all usage sources: template once for each, joined by UNION ALL, with %1$L its name, %2$I.%3$I its relation, %4$s and %5$s the collations of org_id and campaign_id, %6$s OFFSET 0 where single campaigns are quickly looked up; raises 42P01, 42P16, or 55000 if there is none';

@@ -1,21 +1,21 @@
 -- credit_verify: the invariants of the ledger, each as the query that finds where it does not hold. One statement,
 -- so one snapshot: a sound ledger gives no row at whatever moment and under whatever load it is asked.
 
-CREATE FUNCTION credit_verify(org_id text = NULL)
-  RETURNS SETOF credit_discrepancy LANGUAGE sql STABLE PARALLEL SAFE
+CREATE FUNCTION @extschema@.credit_verify(org_id text = NULL)
+  RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
   WITH account AS (
-    SELECT a.* FROM credit_account a
+    SELECT a.* FROM @extschema@.credit_account a
     WHERE credit_verify.org_id IS NULL OR a.org_id = credit_verify.org_id
   ), ledger AS (
-    SELECT l.*, l.tableoid AS leaf FROM credit_ledger l
+    SELECT l.*, l.tableoid AS leaf FROM @extschema@.credit_ledger l
     WHERE credit_verify.org_id IS NULL OR l.org_id = credit_verify.org_id
   ), entry AS (
     SELECT e.*,
            lag(e.entry_no, 1, 0::bigint) OVER chain AS entry_no_before,
            lag(e.balance_after, 1, 0::bigint) OVER chain AS balance_before,
            lead(e.entry_no) OVER chain IS NULL AS is_last
-    FROM credit_entry e
+    FROM @extschema@.credit_entry e
     WHERE credit_verify.org_id IS NULL OR e.org_id = credit_verify.org_id
     WINDOW chain AS (PARTITION BY e.org_id ORDER BY e.entry_no)
   ), entries_of_account AS (
@@ -82,24 +82,24 @@ BEGIN ATOMIC
     SELECT l.org_id, 'authorization_has_idempotency_row', l.authorization_id, i.authorization_id,
            'credit_idempotency (authorize, ' || l.idempotency_key || ')'
     FROM ledger l
-    LEFT JOIN credit_idempotency i
+    LEFT JOIN @extschema@.credit_idempotency i
       ON i.org_id = l.org_id AND i.operation = 'authorize' AND i.idempotency_key = l.idempotency_key
     WHERE i.authorization_id IS DISTINCT FROM l.authorization_id
   UNION ALL
     SELECT r.org_id, 'rows_have_an_account', 'an account', 'none', 'rows in ' || string_agg(r.source, ', ' ORDER BY r.source)
     FROM (SELECT DISTINCT l.org_id, 'credit_ledger' AS source FROM ledger l
           UNION ALL SELECT DISTINCT e.org_id, 'credit_entry' FROM entry e
-          UNION ALL SELECT DISTINCT i.org_id, 'credit_idempotency' FROM credit_idempotency i WHERE credit_verify.org_id IS NULL
+          UNION ALL SELECT DISTINCT i.org_id, 'credit_idempotency' FROM @extschema@.credit_idempotency i WHERE credit_verify.org_id IS NULL
           -- Its index begins with the key, so of one organisation it is read only where no account is there.
-          UNION ALL SELECT DISTINCT i.org_id, 'credit_idempotency' FROM credit_idempotency i
+          UNION ALL SELECT DISTINCT i.org_id, 'credit_idempotency' FROM @extschema@.credit_idempotency i
                     WHERE i.org_id = credit_verify.org_id
-                      AND NOT EXISTS (SELECT FROM credit_account a WHERE a.org_id = credit_verify.org_id)) r
-    WHERE NOT EXISTS (SELECT FROM credit_account a WHERE a.org_id = r.org_id)
+                      AND NOT EXISTS (SELECT FROM @extschema@.credit_account a WHERE a.org_id = credit_verify.org_id)) r
+    WHERE NOT EXISTS (SELECT FROM @extschema@.credit_account a WHERE a.org_id = r.org_id)
     GROUP BY r.org_id
   )
   SELECT d.org_id, d.check_name, d.expected, d.actual, d.detail
   FROM discrepancy d
   ORDER BY d.org_id, d.check_name, d.detail;
 END;
-COMMENT ON FUNCTION credit_verify(text) IS
+COMMENT ON FUNCTION @extschema@.credit_verify(text) IS
   'every invariant of the ledger that does not hold, of one organisation or (NULL) of all; no rows: the ledger is sound. Reads all history, takes no row lock';

@@ -1,42 +1,42 @@
 -- What the worker counts, judges and tells. All of it works without the worker too: credit_sweep() and credit_maintain()
 -- called every minute do what it does, except that nothing is counted unless the library is preloaded.
 
-CREATE TABLE credit_stat (
+CREATE TABLE @extschema@.credit_stat (
   minute    timestamptz NOT NULL,
   operation text COLLATE "C" NOT NULL,
   outcome   text COLLATE "C" NOT NULL,
   count     bigint NOT NULL,
   PRIMARY KEY (minute, operation, outcome)
 );
-COMMENT ON TABLE credit_stat IS 'how often each function was called, and what came of it';
-COMMENT ON COLUMN credit_stat.minute IS 'the minute in which the counts were drained: within credit_ledger.sweep_interval of the calls';
-COMMENT ON COLUMN credit_stat.operation IS
+COMMENT ON TABLE @extschema@.credit_stat IS 'how often each function was called, and what came of it';
+COMMENT ON COLUMN @extschema@.credit_stat.minute IS 'the minute in which the counts were drained: within credit_ledger.sweep_interval of the calls';
+COMMENT ON COLUMN @extschema@.credit_stat.operation IS
   'grant, adjust, authorize, commit, revert, extend, refund, configure; sweep: holds settled by timeout, and organisations it could not settle';
-COMMENT ON COLUMN credit_stat.outcome IS
+COMMENT ON COLUMN @extschema@.credit_stat.outcome IS
   'an SQLSTATE, 00000 once the transaction has committed; replayed: it had been done before; rolled_back: it succeeded, its transaction did not; prepared: left to COMMIT PREPARED';
 
-SELECT pg_extension_config_dump('credit_stat', '');
+SELECT pg_extension_config_dump('@extschema@.credit_stat', '');
 
-CREATE FUNCTION credit_recent_failures(OUT failed_at timestamptz, OUT operation text, OUT org_id text,
+CREATE FUNCTION @extschema@.credit_recent_failures(OUT failed_at timestamptz, OUT operation text, OUT org_id text,
     OUT authorization_id text, OUT sqlstate text, OUT message text)
   RETURNS SETOF record LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_recent_failures() IS
+COMMENT ON FUNCTION @extschema@.credit_recent_failures() IS
   'the failed calls of this database among the last 256 of the server, the newest first; of what is not known yet when a call fails, NULL';
 
-CREATE FUNCTION credit_take_counters(OUT operation text, OUT outcome text, OUT count bigint)
-  RETURNS SETOF record LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_take_counters() IS
+CREATE FUNCTION credit_ledger_internal.take_counters(OUT operation text, OUT outcome text, OUT count bigint)
+  RETURNS SETOF record LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credit_take_counters';
+COMMENT ON FUNCTION credit_ledger_internal.take_counters() IS
   'for credit_maintain(): what was counted in this database and is not in credit_stat; taken away when the transaction commits';
 
-CREATE FUNCTION credit_commit_failure_rate("window" interval = '1 hour',
+CREATE FUNCTION @extschema@.credit_commit_failure_rate(period interval = '1 hour',
     OUT attempts bigint, OUT failures bigint, OUT causes jsonb, OUT settled_by_timeout bigint, OUT rate numeric)
   LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-  SELECT credit_require_argument('window', "window" IS NULL);
+  SELECT credit_ledger_internal.require_argument('period', period IS NULL);
   WITH counted AS (
     SELECT s.operation, s.outcome, sum(s.count)::bigint AS count
-    FROM credit_stat s
-    WHERE s.minute > now() - "window" AND s.operation IN ('commit', 'sweep') AND s.outcome <> 'replayed'
+    FROM @extschema@.credit_stat s
+    WHERE s.minute > now() - period AND s.operation IN ('commit', 'sweep') AND s.outcome <> 'replayed'
     GROUP BY s.operation, s.outcome
   ), total AS (
     SELECT coalesce(sum(c.count) FILTER (WHERE c.operation = 'commit'), 0)::bigint AS attempts,
@@ -50,12 +50,16 @@ BEGIN ATOMIC
          round((t.failures + t.settled_by_timeout)::numeric / nullif(t.attempts + t.settled_by_timeout, 0), 6)
   FROM total t;
 END;
-COMMENT ON FUNCTION credit_commit_failure_rate(interval) IS
-  'commits attempted in the last window, how many failed and why, how many holds nobody settled in time, and the share of both together; repeated calls do not count. From credit_stat';
+COMMENT ON FUNCTION @extschema@.credit_commit_failure_rate(interval) IS
+  'commits attempted in the last period, how many failed and why, how many holds nobody settled in time, and the share of both together; repeated calls do not count. From credit_stat';
 
-CREATE FUNCTION credit_maintain()
-  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+CREATE FUNCTION @extschema@.credit_maintain()
+  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
+  SET datestyle = 'ISO'
+  SET intervalstyle = 'postgres'
+  SET timezone = 'UTC'
+  SET row_security = off
 AS $$
 DECLARE
   commits record;
@@ -63,29 +67,29 @@ DECLARE
   threshold numeric;
   lag interval;
 BEGIN
-  PERFORM @extschema@.credit_require_argument('', false);  -- loads the library, so that its settings are known
+  PERFORM credit_ledger_internal.require_argument('', false);  -- loads the library, so that its settings are known
 
   LOCK TABLE @extschema@.credit_stat IN SHARE ROW EXCLUSIVE MODE;
   INSERT INTO @extschema@.credit_stat AS s (minute, operation, outcome, count)
-    SELECT date_trunc('minute', now()), t.operation, t.outcome, t.count FROM @extschema@.credit_take_counters() t
+    SELECT date_trunc('minute', now()), t.operation, t.outcome, t.count FROM credit_ledger_internal.take_counters() t
     ON CONFLICT (minute, operation, outcome) DO UPDATE SET count = s.count + excluded.count;
 
   SELECT * INTO commits FROM @extschema@.credit_commit_failure_rate();
   sample := commits.attempts + commits.settled_by_timeout;
   threshold := current_setting('credit_ledger.commit_failure_threshold')::numeric;
   IF commits.rate > threshold AND sample >= current_setting('credit_ledger.commit_failure_min_sample')::bigint THEN
-    PERFORM @extschema@.credit_alert_open('commit_failure_rate', NULL,
+    PERFORM credit_ledger_internal.alert_open('commit_failure_rate', NULL,
       format('%s of %s commits failed in the last hour', commits.failures + commits.settled_by_timeout, sample), to_jsonb(commits));
   ELSIF coalesce(commits.rate, 0) <= threshold / 2 THEN
-    PERFORM @extschema@.credit_alert_close('commit_failure_rate', NULL);
+    PERFORM credit_ledger_internal.alert_close('commit_failure_rate', NULL);
   END IF;
 
   SELECT clock_timestamp() - min(o.expires_at) INTO lag FROM @extschema@.credit_ledger_open o;
   IF lag > current_setting('credit_ledger.sweep_lag_threshold')::interval THEN
-    PERFORM @extschema@.credit_alert_open('sweep_lag', NULL,
+    PERFORM credit_ledger_internal.alert_open('sweep_lag', NULL,
       format('a hold expired %s ago and is not settled', date_trunc('second', lag)), jsonb_build_object('lag', lag));
   ELSIF coalesce(lag, '0') <= current_setting('credit_ledger.sweep_lag_threshold')::interval / 2 THEN
-    PERFORM @extschema@.credit_alert_close('sweep_lag', NULL);
+    PERFORM credit_ledger_internal.alert_close('sweep_lag', NULL);
   END IF;
 
   PERFORM @extschema@.credit_check_reconciliation();
@@ -94,20 +98,20 @@ BEGIN
   DELETE FROM @extschema@.credit_alert WHERE closed_at < now() - current_setting('credit_ledger.alert_retention')::interval;
 END
 $$;
-COMMENT ON FUNCTION credit_maintain() IS
+COMMENT ON FUNCTION @extschema@.credit_maintain() IS
   'what the worker does besides sweeping: drains the counters into credit_stat, opens and closes the alerts of commit failures and of late settlement, removes what is older than credit_ledger.stat_retention and alert_retention';
 
-CREATE FUNCTION credit_worker_status(OUT preloaded boolean, OUT enabled boolean, OUT launcher_pid integer,
+CREATE FUNCTION @extschema@.credit_worker_status(OUT preloaded boolean, OUT enabled boolean, OUT launcher_pid integer,
     OUT launcher_started_at timestamptz, OUT sweeper_pid integer, OUT last_sweep_at timestamptz, OUT last_settled bigint,
     OUT total_settled bigint, OUT oldest_expired_at timestamptz, OUT last_error_at timestamptz, OUT last_error_sqlstate text,
     OUT last_error text)
   LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_worker_status() IS
+COMMENT ON FUNCTION @extschema@.credit_worker_status() IS
   'the worker, as far as this database goes: is the library preloaded, credit_ledger.worker on, who is at work, what did the last sweep do and leave, when did one fail and why. Counted since the server started';
 
-CREATE FUNCTION credit_worker_wake()
+CREATE FUNCTION @extschema@.credit_worker_wake()
   RETURNS boolean LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION credit_worker_wake() IS
+COMMENT ON FUNCTION @extschema@.credit_worker_wake() IS
   'has the worker look at this database when the transaction commits; false, with a NOTICE, if the library is not preloaded';
 
-SELECT credit_worker_wake();
+SELECT @extschema@.credit_worker_wake();

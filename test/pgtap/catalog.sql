@@ -3,7 +3,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(7);
+SELECT plan(8);
 
 CREATE TEMP VIEW member AS
 SELECT d.classid, d.objid
@@ -26,8 +26,13 @@ SELECT is_empty(
   'every table and type is named credit_something');
 SELECT is_empty(
   $$SELECT p.oid::regprocedure FROM pg_proc AS p JOIN member AS m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
-    WHERE p.proname NOT LIKE 'credit\_%' ORDER BY 1$$,
-  'every function is named credit_something');
+    WHERE p.proname LIKE 'credit\_%' = (p.pronamespace = 'credit_ledger_internal'::regnamespace) ORDER BY 1$$,
+  'every function is named credit_something, unless it is a helper');
+SELECT is_empty(
+  $$SELECT pg_describe_object(classid, objid, 0) FROM member, pg_identify_object(classid, objid, 0) AS i
+    WHERE i.schema NOT IN ('credit_ledger_internal', (SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'credit_ledger'))
+    ORDER BY 1$$,
+  'all of it stands in the extension''s schema and the helpers''');
 
 -- pg_dump takes the data of the tables that are registered: those that hold rows, all of them, whole.
 SELECT bag_eq(

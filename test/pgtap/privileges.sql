@@ -5,7 +5,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(28);
+SELECT plan(32);
 
 CREATE ROLE credit_test_nobody;
 CREATE ROLE credit_test_reader;
@@ -20,7 +20,7 @@ FROM pg_depend AS d
 JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'credit_ledger'
 WHERE d.deptype = 'e';
 CREATE TEMP VIEW function AS
-SELECT p.oid, p.proname::text COLLATE "default" AS name, p.prorettype = 'trigger'::regtype AS is_trigger
+SELECT p.oid, p.proname::text COLLATE "default" AS name, p.pronamespace = 'credit_ledger_internal'::regnamespace AS is_helper
 FROM pg_proc AS p JOIN member AS m ON m.classid = 'pg_proc'::regclass AND m.oid = p.oid;
 CREATE TEMP VIEW relation AS
 SELECT c.oid, c.relname::text COLLATE "default" AS name, c.relkind
@@ -66,8 +66,18 @@ SELECT results_eq(
            ('credit_sweep', false, false, true),
            ('credit_verify', true, false, true)$$,
   'functions of reader, app, operator');
-SELECT is_empty($$SELECT name FROM function WHERE NOT is_trigger AND NOT has_function_privilege('credit_test_operator', oid, 'EXECUTE')$$,
-                'an operator may call every function');
+SELECT results_eq(
+  $$SELECT name FROM function WHERE NOT is_helper AND NOT has_function_privilege('credit_test_operator', oid, 'EXECUTE')$$,
+  $$VALUES ('credit_grant_privileges')$$,
+  'an operator may call every function but credit_grant_privileges');
+SELECT bag_eq(
+  format($$SELECT name FROM function WHERE is_helper AND has_function_privilege(%L, oid, 'EXECUTE')$$, 'credit_test_' || level),
+  $$VALUES ('require_account'), ('require_argument')$$,
+  'of the helpers, level ' || level || ' may call those that only look')
+FROM string_to_table('reader operator', ' ') AS level;
+SELECT ok(NOT has_schema_privilege('credit_test_app', 'credit_ledger_internal', 'USAGE'), 'an application sees no helper');
+SELECT is_empty($$SELECT name FROM function WHERE is_helper AND has_function_privilege('credit_test_app', oid, 'EXECUTE')$$,
+                'and may call none');
 SELECT results_eq(
   $$SELECT name, has_table_privilege('credit_test_reader', oid, 'SELECT'), has_table_privilege('credit_test_app', oid, 'SELECT'),
            has_table_privilege('credit_test_operator', oid, 'SELECT')

@@ -66,7 +66,7 @@ INSERT INTO attempt (statement) VALUES
   ($$INSERT INTO credit_entry_default VALUES ('privileges', 2, 'grant', 1, NULL, 'k', NULL, 1001, now())$$),
   ($$TRUNCATE credit_entry$$),
   ($$DELETE FROM credit_idempotency$$),
-  ($$CREATE TRIGGER mine BEFORE DELETE ON credit_account FOR EACH ROW EXECUTE FUNCTION credit_entry_append_only()$$),
+  ($$CREATE TRIGGER mine BEFORE DELETE ON credit_account FOR EACH ROW EXECUTE FUNCTION credit_ledger_internal.entry_append_only()$$),
   ($$SET credit_ledger.true_up_window = 0$$),
   ($$SET credit_ledger.commit_timeout = 60$$),
   ($$SET credit_ledger.timeout_action = 'revert'$$);

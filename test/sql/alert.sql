@@ -11,33 +11,33 @@ CREATE VIEW alert AS
   ORDER BY opened_at, closed_at;
 
 -- Opened and closed once each; of the database and of an organisation apart.
-SELECT credit_alert_open('sweep_lag', NULL, 'holds are late', '{"seconds": 400}');
-SELECT credit_alert_open('sweep_lag', NULL, 'holds are very late');
-SELECT credit_alert_open('sweep_lag', 'alerts-a', 'holds of one are late');
-SELECT credit_alert_close('sweep_lag', NULL);
-SELECT credit_alert_close('sweep_lag', NULL);
-SELECT credit_alert_close('commit_failure_rate', NULL);
-SELECT credit_alert_open('sweep_lag', NULL, 'holds are late again');
+SELECT credit_ledger_internal.alert_open('sweep_lag', NULL, 'holds are late', '{"seconds": 400}');
+SELECT credit_ledger_internal.alert_open('sweep_lag', NULL, 'holds are very late');
+SELECT credit_ledger_internal.alert_open('sweep_lag', 'alerts-a', 'holds of one are late');
+SELECT credit_ledger_internal.alert_close('sweep_lag', NULL);
+SELECT credit_ledger_internal.alert_close('sweep_lag', NULL);
+SELECT credit_ledger_internal.alert_close('commit_failure_rate', NULL);
+SELECT credit_ledger_internal.alert_open('sweep_lag', NULL, 'holds are late again');
 TABLE alert;
 
-SELECT credit_alert_open(NULL, NULL, 'what?');
-SELECT credit_alert_open('sweep_lag', NULL, NULL);
-SELECT credit_alert_open('sweep_lag', '', 'whose?');
-SELECT credit_alert_close(NULL, NULL);
+SELECT credit_ledger_internal.alert_open(NULL, NULL, 'what?');
+SELECT credit_ledger_internal.alert_open('sweep_lag', NULL, NULL);
+SELECT credit_ledger_internal.alert_open('sweep_lag', '', 'whose?');
+SELECT credit_ledger_internal.alert_close(NULL, NULL);
 
 -- With its transaction, or its savepoint.
 BEGIN;
-SELECT credit_alert_open('reconciliation_overdue', NULL, 'never mind');
+SELECT credit_ledger_internal.alert_open('reconciliation_overdue', NULL, 'never mind');
 ROLLBACK;
 BEGIN;
 SAVEPOINT s;
-SELECT credit_alert_close('sweep_lag', 'alerts-a');
+SELECT credit_ledger_internal.alert_close('sweep_lag', 'alerts-a');
 ROLLBACK TO s;
-SELECT credit_alert_open('sweep_lag', 'alerts-a', 'it is still open');
+SELECT credit_ledger_internal.alert_open('sweep_lag', 'alerts-a', 'it is still open');
 COMMIT;
 
 -- What a notification cannot carry stays in the table.
-SELECT credit_alert_open('reconciliation_mismatch', NULL, 'long', jsonb_build_object('list', repeat('x', 9000)));
+SELECT credit_ledger_internal.alert_open('reconciliation_mismatch', NULL, 'long', jsonb_build_object('list', repeat('x', 9000)));
 SELECT kind, length(details->>'list') FROM alert WHERE kind = 'reconciliation_mismatch';
 DELETE FROM credit_alert;
 

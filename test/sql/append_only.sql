@@ -46,6 +46,6 @@ UPDATE credit_entry SET amount = 1 WHERE org_id = 'append-only-nobody';
 DELETE FROM credit_entry WHERE org_id = 'append-only-nobody';
 
 -- The trigger function guards entries and is nothing to be called otherwise.
-SELECT pg_temp.refusal($$SELECT credit_entry_append_only()$$);
+SELECT pg_temp.refusal($$SELECT credit_ledger_internal.entry_append_only()$$);
 
 SELECT * FROM credit_verify();

@@ -106,8 +106,6 @@ CREATE OPERATOR hostile.<= (FUNCTION = hostile.refuse_time, LEFTARG = timestampt
 CREATE OPERATOR hostile.>= (FUNCTION = hostile.refuse_time, LEFTARG = timestamptz, RIGHTARG = timestamptz);
 CREATE FUNCTION hostile.octet_length(text) RETURNS integer LANGUAGE sql AS 'SELECT hostile.refuse()::integer';
 CREATE FUNCTION hostile.format(text, VARIADIC text[]) RETURNS text LANGUAGE sql AS 'SELECT hostile.refuse()::text';
-CREATE FUNCTION hostile.credit_require_account(text) RETURNS void LANGUAGE sql AS 'SELECT hostile.refuse()';
-CREATE FUNCTION hostile.credit_require_argument(text, boolean) RETURNS void LANGUAGE sql AS 'SELECT hostile.refuse()';
 CREATE TYPE hostile.credit_status AS ENUM ('hostile');
 CREATE TABLE hostile.credit_account (org_id text);
 CREATE TABLE hostile.credit_ledger (org_id text);
