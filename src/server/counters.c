@@ -7,9 +7,13 @@
  * outcome.  The lock is taken shared to add to a count that is there, which
  * is atomic, and exclusively to make or remove one.
  *
+ * The table has a fixed size.  Once half of it is used, draining removes what
+ * has come to nothing; what finds no room is not counted.
+ *
  * Draining is transactional: credit_take_counters() returns the counts, and
- * they are subtracted when its transaction commits.  What is counted
- * meanwhile stays.  Only credit_drain_counters() calls it, one at a time.
+ * they are subtracted when its transaction commits; a savepoint that is
+ * rolled back has taken nothing.  What is counted meanwhile stays.  Only
+ * credit_maintain() calls it, one at a time.
  *
  *-------------------------------------------------------------------------
  */
@@ -75,14 +79,17 @@ static clSharedPart part = {
 };
 static HTAB *counters;
 
-/* Taken in this transaction, to be subtracted when it commits. */
+/* Taken in this transaction, to be subtracted when it commits; 0 nesting levels: nothing is. */
+static int taken_nest_level;
 static SavedCounter *taken;
 static int taken_count;
 
+static void take_counters(void);
 static const char *outcome_name(int outcome);
 static void counters_at_transaction_end(XactEvent event, void *arg);
+static void counters_at_subtransaction_end(SubXactEvent event, SubTransactionId id, SubTransactionId parent,
+										   void *arg);
 static void subtract_taken(void);
-static bool is_in(const Oid *databases, int database_count, Oid database);
 
 void
 cl_counters_init(void)
@@ -90,6 +97,7 @@ cl_counters_init(void)
 	if (process_shared_preload_libraries_in_progress)
 		cl_shared_register(&part);
 	RegisterXactCallback(counters_at_transaction_end, NULL);
+	RegisterSubXactCallback(counters_at_subtransaction_end, NULL);
 }
 
 const char *
@@ -155,25 +163,12 @@ Datum
 credit_take_counters(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	HASH_SEQ_STATUS scan;
-	Counter *counter;
 
 	InitMaterializedSRF(fcinfo, 0);
-	if (!cl_shared_is_there() || taken_count > 0)
+	if (!cl_shared_is_there() || taken_nest_level > 0)
 		return (Datum) 0;
 
-	taken = MemoryContextAlloc(TopTransactionContext, MAX_COUNTERS * sizeof(SavedCounter));
-	LWLockAcquire(cl_shared_lock(&part), LW_SHARED);
-	hash_seq_init(&scan, counters);
-	while ((counter = hash_seq_search(&scan)) != NULL)
-	{
-		uint64 value = pg_atomic_read_u64(&counter->count);
-
-		if (counter->key.database == MyDatabaseId && value > 0)
-			taken[taken_count++] = (SavedCounter) {counter->key, value};
-	}
-	LWLockRelease(cl_shared_lock(&part));
-
+	take_counters();
 	for (int i = 0; i < taken_count; i++)
 	{
 		Datum values[3] = {CStringGetTextDatum(call_names[taken[i].key.call]),
@@ -187,31 +182,72 @@ credit_take_counters(PG_FUNCTION_ARGS)
 }
 
 static void
+take_counters(void)
+{
+	HASH_SEQ_STATUS scan;
+	Counter *counter;
+
+	taken_count = 0;
+	taken = MemoryContextAlloc(TopTransactionContext, MAX_COUNTERS * sizeof(SavedCounter));
+	taken_nest_level = GetCurrentTransactionNestLevel();
+
+	LWLockAcquire(cl_shared_lock(&part), LW_SHARED);
+	hash_seq_init(&scan, counters);
+	while ((counter = hash_seq_search(&scan)) != NULL)
+	{
+		uint64 value = pg_atomic_read_u64(&counter->count);
+
+		if (counter->key.database == MyDatabaseId && value > 0)
+			taken[taken_count++] = (SavedCounter) {counter->key, value};
+	}
+	LWLockRelease(cl_shared_lock(&part));
+}
+
+static void
 counters_at_transaction_end(XactEvent event, void *arg)
 {
+	if (taken_nest_level == 0)
+		return;
+	if (event == XACT_EVENT_PRE_PREPARE)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot PREPARE a transaction that has drained the counters of credit_ledger"),
+				 errdetail("What is counted stands in shared memory and is taken away at commit.")));
 	if (event == XACT_EVENT_COMMIT)
 		subtract_taken();
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE || event == XACT_EVENT_ABORT)
-	{
-		taken = NULL;
-		taken_count = 0;
-	}
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
+		taken_nest_level = 0;
+}
+
+/* What a savepoint took goes to its parent with it, or back. */
+static void
+counters_at_subtransaction_end(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
+{
+	if (taken_nest_level == 0 || taken_nest_level != GetCurrentTransactionNestLevel())
+		return;
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+		taken_nest_level--;
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+		taken_nest_level = 0;
 }
 
 static void
 subtract_taken(void)
 {
-	if (taken_count == 0)
-		return;
-	LWLockAcquire(cl_shared_lock(&part), LW_SHARED);
+	LWLock *lock = cl_shared_lock(&part);
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
 	for (int i = 0; i < taken_count; i++)
 	{
 		Counter *counter = hash_search(counters, &taken[i].key, HASH_FIND, NULL);
 
-		if (counter != NULL)
-			pg_atomic_fetch_sub_u64(&counter->count, taken[i].count);
+		if (counter == NULL)
+			continue;
+		pg_atomic_fetch_sub_u64(&counter->count, taken[i].count);
+		if (hash_get_num_entries(counters) > MAX_COUNTERS / 2 && pg_atomic_read_u64(&counter->count) == 0)
+			hash_search(counters, &taken[i].key, HASH_REMOVE, NULL);
 	}
-	LWLockRelease(cl_shared_lock(&part));
+	LWLockRelease(lock);
 }
 
 static const char *
@@ -231,7 +267,7 @@ outcome_name(int outcome)
 }
 
 void
-cl_counters_keep(const Oid *databases, int database_count)
+cl_counters_keep(const List *databases)
 {
 	HASH_SEQ_STATUS scan;
 	Counter *counter;
@@ -240,21 +276,10 @@ cl_counters_keep(const Oid *databases, int database_count)
 	hash_seq_init(&scan, counters);
 	while ((counter = hash_seq_search(&scan)) != NULL)
 	{
-		if (!is_in(databases, database_count, counter->key.database))
+		if (!list_member_oid(databases, counter->key.database))
 			hash_search(counters, &counter->key, HASH_REMOVE, NULL);
 	}
 	LWLockRelease(cl_shared_lock(&part));
-}
-
-static bool
-is_in(const Oid *databases, int database_count, Oid database)
-{
-	for (int i = 0; i < database_count; i++)
-	{
-		if (databases[i] == database)
-			return true;
-	}
-	return false;
 }
 
 /* ------------------------------------------------------------------------
@@ -274,7 +299,7 @@ counters_attach(void)
 	HASHCTL info = {.keysize = sizeof(CounterKey), .entrysize = sizeof(Counter)};
 
 	counters = ShmemInitHash("credit_ledger counters", MAX_COUNTERS, MAX_COUNTERS, &info,
-							 HASH_ELEM | HASH_BLOBS);
+							 HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 }
 
 static bool

@@ -13,7 +13,7 @@
 #ifndef CL_COUNTERS_H
 #define CL_COUNTERS_H
 
-#include "fmgr.h"
+#include "nodes/pg_list.h"
 
 typedef enum clCall
 {
@@ -45,8 +45,8 @@ extern void cl_count(clCall call, int outcome, uint64 times);
 /* Whether something of this database waits to be drained. */
 extern bool cl_counters_to_drain(void);
 
-/* Forget the counts of databases that are not in this list. */
-extern void cl_counters_keep(const Oid *databases, int count);
+/* Forget the counts of databases that are not in this list of OIDs. */
+extern void cl_counters_keep(const List *databases);
 
 extern void cl_counters_init(void);
 

@@ -13,18 +13,18 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
-#include "storage/proc.h"
+#include "storage/latch.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/timestamp.h"
 
-#include "server/databases.h"
+#include "ledger/clock.h"
 #include "ledger/settings.h"
+#include "server/databases.h"
 #include "server/shared.h"
 
-#define MAX_DATABASES 1024
-#define MAX_MESSAGE	  256
+#define MAX_MESSAGE 256
 
 PG_FUNCTION_INFO_V1(credit_worker_wake);
 PG_FUNCTION_INFO_V1(credit_worker_status);
@@ -39,13 +39,18 @@ typedef struct Launcher
 typedef struct Database
 {
 	Oid database;
-	clPresence presence;
-	bool wish; /* look here, whatever the time */
+	bool present;
+
+	/* How many looks were asked for; up to which one the sweeper at work knows; up to which one is done. */
+	uint64 looks_asked;
+	uint64 looks_begun;
+	uint64 looks_done;
+
 	pid_t sweeper;
 	TimestampTz swept_at; /* 0: never */
 	clSweepReport report; /* of the last sweep */
 	int64 settled;		  /* by all sweeps since the server started */
-	TimestampTz minute_at;
+	int64 minute_at;	  /* by cl_clock() */
 	TimestampTz error_at; /* 0: never */
 	int error_sqlstate;
 	char error_message[MAX_MESSAGE];
@@ -59,13 +64,14 @@ static Launcher *launcher;
 static HTAB *databases;
 static bool wake_at_commit;
 
+static Database *database_find(Oid oid);
 static Database *database_enter(Oid oid);
 static void database_release(int code, Datum arg);
 static void launcher_leave(int code, Datum arg);
 static void databases_at_transaction_end(XactEvent event, void *arg);
 static void wake_launcher(void);
-static void lock_board(void);
-static void unlock_board(void);
+static void lock_databases(void);
+static void unlock_databases(void);
 
 void
 cl_databases_init(void)
@@ -76,18 +82,25 @@ cl_databases_init(void)
 }
 
 static void
-lock_board(void)
+lock_databases(void)
 {
 	LWLockAcquire(cl_shared_lock(&part), LW_EXCLUSIVE);
 }
 
 static void
-unlock_board(void)
+unlock_databases(void)
 {
 	LWLockRelease(cl_shared_lock(&part));
 }
 
-/* Under the lock; NULL if there is no room. */
+/* Under the lock, as the next; NULL if it is not there. */
+static Database *
+database_find(Oid oid)
+{
+	return hash_search(databases, &oid, HASH_FIND, NULL);
+}
+
+/* NULL if there is no room. */
 static Database *
 database_enter(Oid oid)
 {
@@ -111,75 +124,57 @@ void
 cl_launcher_enter(void)
 {
 	before_shmem_exit(launcher_leave, (Datum) 0);
-	lock_board();
+	lock_databases();
 	launcher->pid = MyProcPid;
 	launcher->latch = MyLatch;
 	launcher->started_at = GetCurrentTimestamp();
-	unlock_board();
+	unlock_databases();
 }
 
 static void
 launcher_leave(int code, Datum arg)
 {
-	lock_board();
+	lock_databases();
 	launcher->pid = 0;
 	launcher->latch = NULL;
-	unlock_board();
+	unlock_databases();
 }
 
-bool
-cl_database_take_wish(Oid oid)
+clDatabaseState
+cl_database_state(Oid oid)
 {
 	Database *database;
-	bool wish = false;
+	clDatabaseState state = CL_DATABASE_ABSENT;
 
-	lock_board();
-	database = hash_search(databases, &oid, HASH_FIND, NULL);
+	lock_databases();
+	database = database_find(oid);
 	if (database != NULL)
 	{
-		wish = database->wish;
-		database->wish = false;
+		if (database->looks_done < database->looks_asked)
+			state = CL_DATABASE_LOOK_DUE;
+		else if (database->present && database->report.unfinished)
+			state = CL_DATABASE_UNFINISHED;
+		else if (database->present)
+			state = CL_DATABASE_WAITING;
 	}
-	unlock_board();
-	return wish;
-}
-
-clPresence
-cl_database_presence(Oid oid, bool *unfinished)
-{
-	Database *database;
-	clPresence presence = CL_UNKNOWN;
-
-	*unfinished = false;
-	lock_board();
-	database = hash_search(databases, &oid, HASH_FIND, NULL);
-	if (database != NULL)
-	{
-		presence = database->presence;
-		*unfinished = database->report.unfinished;
-	}
-	unlock_board();
-	return presence;
+	unlock_databases();
+	return state;
 }
 
 void
-cl_databases_keep(const Oid *oids, int count)
+cl_databases_keep(const List *oids)
 {
 	HASH_SEQ_STATUS scan;
 	Database *database;
 
-	lock_board();
+	lock_databases();
 	hash_seq_init(&scan, databases);
 	while ((database = hash_seq_search(&scan)) != NULL)
 	{
-		bool kept = false;
-
-		for (int i = 0; i < count; i++)
-			kept |= oids[i] == database->database;
-		if (!kept && database->sweeper == 0)
+		if (database->sweeper == 0 && !list_member_oid(oids, database->database))
 			hash_search(databases, &database->database, HASH_REMOVE, NULL);
 	}
-	unlock_board();
+	unlock_databases();
 }
 
 /* ------------------------------------------------------------------------
@@ -187,39 +182,54 @@ cl_databases_keep(const Oid *oids, int count)
  * ------------------------------------------------------------------------
  */
 
-bool
+clClaim
 cl_database_claim(void)
 {
 	Database *database;
-	bool claimed = false;
+	clClaim claim = CL_CLAIM_NO_ROOM;
 
-	lock_board();
+	lock_databases();
 	database = database_enter(MyDatabaseId);
-	if (database != NULL && database->sweeper == 0)
+	if (database != NULL && database->sweeper != 0)
+		claim = CL_CLAIM_TAKEN;
+	else if (database != NULL)
 	{
 		database->sweeper = MyProcPid;
-		claimed = true;
+		database->looks_begun = database->looks_asked;
+		claim = CL_CLAIMED;
 	}
-	unlock_board();
-	if (claimed)
+	unlock_databases();
+	if (claim == CL_CLAIMED)
 		before_shmem_exit(database_release, (Datum) 0);
-	return claimed;
+	return claim;
 }
 
+/* A database without the extension gives its place to others. */
 static void
 database_release(int code, Datum arg)
 {
-	lock_board();
-	database_enter(MyDatabaseId)->sweeper = 0;
-	unlock_board();
+	Database *database;
+
+	lock_databases();
+	database = database_find(MyDatabaseId);
+	database->sweeper = 0;
+	database->looks_done = database->looks_begun;
+	if (!database->present && database->looks_done == database->looks_asked)
+		hash_search(databases, &MyDatabaseId, HASH_REMOVE, NULL);
+	unlock_databases();
 }
 
+/* Whoever asked for a look since this sweeper began knows better that the extension is there. */
 void
-cl_database_report_absent(void)
+cl_database_report_presence(bool present)
 {
-	lock_board();
-	database_enter(MyDatabaseId)->presence = CL_ABSENT;
-	unlock_board();
+	Database *database;
+
+	lock_databases();
+	database = database_find(MyDatabaseId);
+	if (present || database->looks_begun == database->looks_asked)
+		database->present = present;
+	unlock_databases();
 }
 
 void
@@ -227,13 +237,12 @@ cl_database_report(const clSweepReport *report)
 {
 	Database *database;
 
-	lock_board();
-	database = database_enter(MyDatabaseId);
-	database->presence = CL_PRESENT;
+	lock_databases();
+	database = database_find(MyDatabaseId);
 	database->swept_at = GetCurrentTimestamp();
 	database->report = *report;
 	database->settled += report->settled;
-	unlock_board();
+	unlock_databases();
 }
 
 void
@@ -242,28 +251,29 @@ cl_database_report_error(int sqlstate, const char *message)
 	Database *database;
 	int length = pg_mbcliplen(message, strlen(message), MAX_MESSAGE - 1);
 
-	lock_board();
-	database = database_enter(MyDatabaseId);
+	lock_databases();
+	database = database_find(MyDatabaseId);
 	database->report.unfinished = false;
 	database->error_at = GetCurrentTimestamp();
 	database->error_sqlstate = sqlstate;
 	memcpy(database->error_message, message, length);
 	database->error_message[length] = '\0';
-	unlock_board();
+	unlock_databases();
 }
 
 bool
-cl_database_minute_has_passed(TimestampTz now)
+cl_database_minute_has_passed(void)
 {
+	int64 now = cl_clock();
 	Database *database;
 	bool passed;
 
-	lock_board();
-	database = database_enter(MyDatabaseId);
-	passed = TimestampDifferenceExceeds(database->minute_at, now, 60 * 1000);
+	lock_databases();
+	database = database_find(MyDatabaseId);
+	passed = database->minute_at == 0 || now - database->minute_at >= 60 * 1000;
 	if (passed)
 		database->minute_at = now;
-	unlock_board();
+	unlock_databases();
 	return passed;
 }
 
@@ -305,13 +315,16 @@ wake_launcher(void)
 {
 	Database *database;
 
-	lock_board();
+	lock_databases();
 	database = database_enter(MyDatabaseId);
 	if (database != NULL)
-		database->wish = true;
+	{
+		database->present = true;
+		database->looks_asked++;
+	}
 	if (launcher->latch != NULL)
 		SetLatch(launcher->latch);
-	unlock_board();
+	unlock_databases();
 }
 
 /* credit_worker_status(): one row, of this database. */
@@ -332,13 +345,13 @@ credit_worker_status(PG_FUNCTION_ARGS)
 	SET(1, BoolGetDatum(cl_worker));
 	if (cl_shared_is_there())
 	{
-		lock_board();
+		lock_databases();
 		if (launcher->pid != 0)
 		{
 			SET(2, Int32GetDatum(launcher->pid));
 			SET(3, TimestampTzGetDatum(launcher->started_at));
 		}
-		database = hash_search(databases, &MyDatabaseId, HASH_FIND, NULL);
+		database = database_find(MyDatabaseId);
 		if (database != NULL && database->sweeper != 0)
 			SET(4, Int32GetDatum(database->sweeper));
 		if (database != NULL && database->swept_at != 0)
@@ -355,7 +368,7 @@ credit_worker_status(PG_FUNCTION_ARGS)
 			SET(10, CStringGetTextDatum(unpack_sql_state(database->error_sqlstate)));
 			SET(11, CStringGetTextDatum(database->error_message));
 		}
-		unlock_board();
+		unlock_databases();
 	}
 #undef SET
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
@@ -369,7 +382,7 @@ credit_worker_status(PG_FUNCTION_ARGS)
 static Size
 databases_size(void)
 {
-	return add_size(MAXALIGN(sizeof(Launcher)), hash_estimate_size(MAX_DATABASES, sizeof(Database)));
+	return add_size(MAXALIGN(sizeof(Launcher)), hash_estimate_size(CL_MAX_DATABASES, sizeof(Database)));
 }
 
 static void
@@ -381,6 +394,6 @@ databases_attach(void)
 	launcher = ShmemInitStruct("credit_ledger launcher", sizeof(Launcher), &found);
 	if (!found)
 		memset(launcher, 0, sizeof(Launcher));
-	databases = ShmemInitHash("credit_ledger databases", MAX_DATABASES, MAX_DATABASES, &info,
-							  HASH_ELEM | HASH_BLOBS);
+	databases = ShmemInitHash("credit_ledger databases", CL_MAX_DATABASES, CL_MAX_DATABASES, &info,
+							  HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 }

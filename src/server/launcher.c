@@ -15,6 +15,8 @@
  * for themselves (DROP DATABASE, CREATE DATABASE ... TEMPLATE) find it free;
  * they wait for five seconds.
  *
+ * When something is due is told by a clock that nobody sets.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -26,6 +28,7 @@
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -35,9 +38,10 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "ledger/clock.h"
+#include "ledger/settings.h"
 #include "server/counters.h"
 #include "server/databases.h"
-#include "ledger/settings.h"
 #include "server/launcher.h"
 
 /* So many databases are swept at once: one that is stuck does not stop the others. */
@@ -47,25 +51,28 @@
 #define PROBE_INTERVAL (10 * 60 * 1000)
 #define PAUSE		   250
 
+/* Instants are those of cl_clock(); 0: never. */
 typedef struct Target
 {
 	Oid database;
-	TimestampTz due;
+	int64 sweep_began;
+	int64 sweep_ended;
 	BackgroundWorkerHandle *sweeper; /* NULL: none is at work */
 } Target;
 
-static Target *targets;
-static int target_count;
+static List *targets; /* of Target */
 static bool out_of_workers;
 
 static void launcher_start(void);
 static void report_activity(void);
-static void targets_refresh(MemoryContext context);
-static int databases_read(Oid **databases);
-static Target target_make(Oid database);
-static TimestampTz targets_work(TimestampTz now);
-static void target_finish(Target *target, TimestampTz now);
+static void targets_refresh(void);
+static List *databases_read(void);
+static Target *target_find(Oid database);
+static int64 targets_work(int64 now);
+static Target *target_due_first(int64 *due);
+static int64 target_due(const Target *target);
 static bool target_start(Target *target);
+static void background_worker(BackgroundWorker *worker, const char *type, const char *function);
 
 void
 cl_launcher_init(void)
@@ -74,37 +81,23 @@ cl_launcher_init(void)
 
 	if (IsBinaryUpgrade)
 		return;
-	cl_background_worker(&worker, "credit_ledger launcher", "cl_launcher_main");
+	background_worker(&worker, "credit_ledger launcher", "cl_launcher_main");
 	strlcpy(worker.bgw_name, worker.bgw_type, BGW_MAXLEN);
 	worker.bgw_restart_time = 2;
 	RegisterBackgroundWorker(&worker);
-}
-
-void
-cl_background_worker(BackgroundWorker *worker, const char *type, const char *function)
-{
-	memset(worker, 0, sizeof(BackgroundWorker));
-	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
-	strlcpy(worker->bgw_type, type, BGW_MAXLEN);
-	strlcpy(worker->bgw_library_name, "credit_ledger", BGW_MAXLEN);
-	strlcpy(worker->bgw_function_name, function, BGW_MAXLEN);
 }
 
 /* It ends with status 1, which has the postmaster start it again unless the server is shutting down. */
 void
 cl_launcher_main(Datum arg)
 {
-	MemoryContext context;
-	TimestampTz refresh_at = 0;
+	int64 refresh_at = 0;
 
 	launcher_start();
-	context = AllocSetContextCreate(TopMemoryContext, "credit_ledger launcher", ALLOCSET_DEFAULT_SIZES);
-
 	while (!ShutdownRequestPending)
 	{
-		TimestampTz now = GetCurrentTimestamp();
-		TimestampTz wake_at;
+		int64 now = cl_clock();
+		int64 wake_at;
 
 		if (ConfigReloadPending)
 		{
@@ -115,14 +108,14 @@ cl_launcher_main(Datum arg)
 		if (now >= refresh_at)
 		{
 			report_activity();
-			targets_refresh(context);
-			refresh_at = TimestampTzPlusMilliseconds(now, cl_sweep_interval);
+			targets_refresh();
+			refresh_at = now + cl_sweep_interval;
 		}
-		wake_at = Min(targets_work(now), refresh_at);
+		wake_at = targets_work(now);
+		wake_at = Min(wake_at, refresh_at);
 
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 TimestampDifferenceMilliseconds(GetCurrentTimestamp(), wake_at),
-						 PG_WAIT_EXTENSION);
+						 Max(wake_at - now, 0), PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -156,69 +149,78 @@ report_activity(void)
  * ------------------------------------------------------------------------
  */
 
+/* What is known of a database stays; a new one is due at once. */
 static void
-targets_refresh(MemoryContext context)
+targets_refresh(void)
 {
+	List *databases;
+	List *refreshed = NIL;
+	ListCell *lc;
 	MemoryContext old;
-	Oid *databases;
-	int count;
-	Target *refreshed;
 
 	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
-	count = databases_read(&databases);
-	cl_counters_keep(databases, count);
-	cl_databases_keep(databases, count);
+	databases = databases_read();
+	cl_counters_keep(databases);
+	cl_databases_keep(databases);
 
-	old = MemoryContextSwitchTo(context);
-	refreshed = palloc_array(Target, count);
-	for (int i = 0; i < count; i++)
-		refreshed[i] = target_make(databases[i]);
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	foreach(lc, databases)
+	{
+		Target *target = target_find(lfirst_oid(lc));
+
+		if (target == NULL)
+		{
+			target = palloc0(sizeof(Target));
+			target->database = lfirst_oid(lc);
+		}
+		refreshed = lappend(refreshed, target);
+	}
+	foreach(lc, targets)
+	{
+		if (!list_member_ptr(refreshed, lfirst(lc)))
+			pfree(lfirst(lc));
+	}
+	list_free(targets);
+	targets = refreshed;
 	MemoryContextSwitchTo(old);
 	CommitTransactionCommand();
-
-	if (targets != NULL)
-		pfree(targets);
-	targets = refreshed;
-	target_count = count;
 }
 
 /* The model is get_database_list() in autovacuum.c. */
-static int
-databases_read(Oid **databases)
+static List *
+databases_read(void)
 {
 	Relation rel = table_open(DatabaseRelationId, AccessShareLock);
 	TableScanDesc scan = table_beginscan_catalog(rel, 0, NULL);
 	HeapTuple tuple;
-	int count = 0;
-	int size = 32;
+	List *databases = NIL;
 
-	*databases = palloc_array(Oid, size);
 	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
 	{
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
 
-		if (database->datistemplate || !database->datallowconn || database_is_invalid_form(database))
-			continue;
-		if (count == size)
-			*databases = repalloc(*databases, (size *= 2) * sizeof(Oid));
-		(*databases)[count++] = database->oid;
+		if (!database->datistemplate && database->datallowconn && !database_is_invalid_form(database))
+			databases = lappend_oid(databases, database->oid);
 	}
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
-	return count;
+	return databases;
 }
 
-/* What is known of it stays; a new one is due at once. */
-static Target
-target_make(Oid database)
+static Target *
+target_find(Oid database)
 {
-	for (int i = 0; i < target_count; i++)
+	ListCell *lc;
+
+	foreach(lc, targets)
 	{
-		if (targets[i].database == database)
-			return targets[i];
+		Target *target = lfirst(lc);
+
+		if (target->database == database)
+			return target;
 	}
-	return (Target) {.database = database};
+	return NULL;
 }
 
 /* ------------------------------------------------------------------------
@@ -227,52 +229,87 @@ target_make(Oid database)
  */
 
 /* Start what is due, as far as there is room; returns when to look again. */
-static TimestampTz
-targets_work(TimestampTz now)
+static int64
+targets_work(int64 now)
 {
-	TimestampTz next = DT_NOEND;
 	int sweepers = 0;
+	ListCell *lc;
 
-	for (int i = 0; i < target_count; i++)
+	foreach(lc, targets)
 	{
-		Target *target = &targets[i];
+		Target *target = lfirst(lc);
 		pid_t pid;
 
-		if (target->sweeper != NULL && GetBackgroundWorkerPid(target->sweeper, &pid) == BGWH_STOPPED)
-			target_finish(target, now);
-		if (cl_database_take_wish(target->database))
-			target->due = now;
-		sweepers += target->sweeper != NULL;
-	}
-
-	for (int i = 0; cl_worker && i < target_count && sweepers < MAX_SWEEPERS; i++)
-	{
-		Target *target = &targets[i];
-
-		if (target->sweeper == NULL && target->due <= now)
-		{
-			if (!target_start(target))
-				return TimestampTzPlusMilliseconds(now, 1000);
-			sweepers++;
-		}
 		if (target->sweeper == NULL)
-			next = Min(next, target->due);
+			continue;
+		if (GetBackgroundWorkerPid(target->sweeper, &pid) == BGWH_STOPPED)
+		{
+			pfree(target->sweeper);
+			target->sweeper = NULL;
+			target->sweep_ended = now;
+		}
+		else
+			sweepers++;
 	}
-	return next;
+
+	for (; cl_worker && sweepers < MAX_SWEEPERS; sweepers++)
+	{
+		int64 due;
+		Target *target = target_due_first(&due);
+
+		if (target == NULL || due > now)
+			return due;
+		if (!target_start(target))
+			return now + 1000;
+	}
+	return PG_INT64_MAX;
 }
 
-static void
-target_finish(Target *target, TimestampTz now)
+/* The one that has been due for longest comes first, so that all get their turn, however many there are. */
+static Target *
+target_due_first(int64 *due)
 {
-	bool unfinished;
-	clPresence presence = cl_database_presence(target->database, &unfinished);
+	Target *first = NULL;
+	ListCell *lc;
 
-	pfree(target->sweeper);
-	target->sweeper = NULL;
-	if (presence == CL_ABSENT)
-		target->due = TimestampTzPlusMilliseconds(now, PROBE_INTERVAL);
-	else if (unfinished)
-		target->due = TimestampTzPlusMilliseconds(now, PAUSE);
+	*due = PG_INT64_MAX;
+	foreach(lc, targets)
+	{
+		Target *target = lfirst(lc);
+		int64 target_is_due;
+
+		if (target->sweeper != NULL)
+			continue;
+		target_is_due = target_due(target);
+		if (first == NULL || target_is_due < *due)
+		{
+			first = target;
+			*due = target_is_due;
+		}
+	}
+	return first;
+}
+
+/* By the settings as they are now, not as they were when its last sweep began. */
+static int64
+target_due(const Target *target)
+{
+	int64 interval_over = target->sweep_began + cl_sweep_interval;
+	int64 pause_over = target->sweep_ended + Min(PAUSE, cl_sweep_interval);
+
+	if (target->sweep_began == 0)
+		return 0;
+	switch (cl_database_state(target->database))
+	{
+		case CL_DATABASE_ABSENT:
+			return target->sweep_ended + PROBE_INTERVAL;
+		case CL_DATABASE_LOOK_DUE:
+		case CL_DATABASE_UNFINISHED:
+			return pause_over;
+		case CL_DATABASE_WAITING:
+			break;
+	}
+	return Max(interval_over, pause_over);
 }
 
 static bool
@@ -282,7 +319,7 @@ target_start(Target *target)
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	bool started;
 
-	cl_background_worker(&worker, "credit_ledger sweeper", "cl_sweeper_main");
+	background_worker(&worker, "credit_ledger sweeper", "cl_sweeper_main");
 	snprintf(worker.bgw_name, BGW_MAXLEN, "credit_ledger sweeper of database %u", target->database);
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_main_arg = ObjectIdGetDatum(target->database);
@@ -291,7 +328,7 @@ target_start(Target *target)
 	MemoryContextSwitchTo(old);
 
 	if (started)
-		target->due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), cl_sweep_interval);
+		target->sweep_began = cl_clock();
 	else if (!out_of_workers)
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -299,4 +336,16 @@ target_start(Target *target)
 				 errhint("Consider increasing max_worker_processes.")));
 	out_of_workers = !started;
 	return started;
+}
+
+/* What the launcher and the sweepers have in common. */
+static void
+background_worker(BackgroundWorker *worker, const char *type, const char *function)
+{
+	memset(worker, 0, sizeof(BackgroundWorker));
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	strlcpy(worker->bgw_type, type, BGW_MAXLEN);
+	strlcpy(worker->bgw_library_name, "credit_ledger", BGW_MAXLEN);
+	strlcpy(worker->bgw_function_name, function, BGW_MAXLEN);
 }

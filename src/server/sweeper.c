@@ -38,14 +38,15 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "ledger/catalog.h"
 #include "compat.h"
+#include "ledger/catalog.h"
+#include "ledger/clock.h"
+#include "ledger/settings.h"
+#include "ledger/sweep.h"
 #include "server/calls.h"
 #include "server/counters.h"
 #include "server/databases.h"
 #include "server/durability.h"
-#include "ledger/settings.h"
-#include "ledger/sweep.h"
 #include "server/sweeper.h"
 
 /* Milliseconds */
@@ -56,13 +57,14 @@
 #define MAX_BATCH	1000
 
 static void sweeper_start(Oid database);
+static void sweeper_claim(void);
 static void sweeper_run(void);
 static void set_option(const char *name, const char *value);
 static bool transaction_begin(const char *activity);
 static void transaction_end(void);
 static Oid ledger_owner(void);
 static bool sweep_batches(clSweepReport *report);
-static int next_batch(int rows, long milliseconds);
+static int next_batch(int rows, int64 milliseconds);
 static void maintain(const clSweepReport *report);
 
 void
@@ -71,8 +73,7 @@ cl_sweeper_main(Datum database)
 	MemoryContext context = CurrentMemoryContext;
 
 	sweeper_start(DatumGetObjectId(database));
-	if (!cl_database_claim())
-		proc_exit(0);
+	sweeper_claim();
 
 	PG_TRY();
 	{
@@ -119,17 +120,32 @@ set_option(const char *name, const char *value)
 }
 
 static void
+sweeper_claim(void)
+{
+	clClaim claim = cl_database_claim();
+
+	if (claim == CL_CLAIM_NO_ROOM)
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("credit_ledger has no room for database %u: more than %d have the extension",
+						MyDatabaseId, CL_MAX_DATABASES),
+				 errdetail("Nothing is settled there.")));
+	if (claim != CL_CLAIMED)
+		proc_exit(0);
+}
+
+static void
 sweeper_run(void)
 {
 	clSweepReport report = {0};
 
 	if (!sweep_batches(&report))
 	{
-		cl_database_report_absent();
+		cl_database_report_presence(false);
 		return;
 	}
-	maintain(&report);
 	cl_database_report(&report);
+	maintain(&report);
 }
 
 /* ------------------------------------------------------------------------
@@ -189,17 +205,18 @@ sweep_batches(clSweepReport *report)
 {
 	HTAB *passed_over = cl_sweep_passed_over();
 	TimestampTz start = GetCurrentTimestamp();
-	TimestampTz end = TimestampTzPlusMilliseconds(start, RUN_TIME);
+	int64 end = cl_clock() + RUN_TIME;
 	int batch = FIRST_BATCH;
 
 	do
 	{
-		TimestampTz batch_start = GetCurrentTimestamp();
+		int64 batch_start = cl_clock();
 		clTally tally = {.context = CurrentMemoryContext};
 		int settled;
 
 		if (!transaction_begin("settling expired holds"))
 			return false;
+		cl_database_report_presence(true);
 		cl_durability_note_write();
 		settled = cl_sweep(start, batch, passed_over, &tally);
 		cl_calls_count(CL_CALL_SWEEP, &tally);
@@ -214,23 +231,23 @@ sweep_batches(clSweepReport *report)
 		transaction_end();
 
 		report->settled += settled;
-		batch = next_batch(batch, TimestampDifferenceMilliseconds(batch_start, GetCurrentTimestamp()));
+		batch = next_batch(batch, cl_clock() - batch_start);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-	} while (cl_worker && report->unfinished && GetCurrentTimestamp() < end);
+	} while (cl_worker && report->unfinished && cl_clock() < end);
 	return true;
 }
 
 /* As many rows as take about BATCH_TIME. */
 static int
-next_batch(int rows, long milliseconds)
+next_batch(int rows, int64 milliseconds)
 {
 	if (milliseconds > BATCH_TIME)
-		return Max((int) (rows * (long) BATCH_TIME / milliseconds), 1);
+		return Max((int) (rows * BATCH_TIME / milliseconds), 1);
 	return Min(2 * rows, MAX_BATCH);
 }
 
@@ -238,7 +255,7 @@ next_batch(int rows, long milliseconds)
 static void
 maintain(const clSweepReport *report)
 {
-	bool due = cl_database_minute_has_passed(GetCurrentTimestamp());
+	bool due = cl_database_minute_has_passed();
 	char *schema;
 	List *name;
 

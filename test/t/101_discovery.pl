@@ -62,6 +62,35 @@ subtest 'dropped and made again' => sub {
 	settles('without', 'other');
 };
 
+subtest 'found although its first maintenance failed' => sub {
+	$node->safe_psql('postgres', 'CREATE DATABASE locked');
+	poll_absent('locked');
+	$node->safe_psql('locked', 'CREATE EXTENSION credit_ledger');
+	my $lock = $node->background_psql('locked');
+	$lock->query_safe('BEGIN; LOCK TABLE credit_stat IN ROW EXCLUSIVE MODE');
+	hold('locked');
+	$node->poll_query_until('locked', 'SELECT last_error_at IS NOT NULL FROM credit_worker_status()') or die 'maintenance does not fail';
+	$lock->query_safe('COMMIT');
+	$lock->quit;
+	settles('locked');
+	$node->safe_psql('postgres', 'DROP DATABASE locked');
+};
+
+subtest 'more databases than there is time for' => sub {
+	my @many = map { "many_$_" } 1 .. 30;
+
+	$node->append_conf('postgresql.conf', "credit_ledger.sweep_interval = '100ms'\n");
+	$node->reload;
+	$node->safe_psql('postgres', "CREATE DATABASE many");
+	$node->safe_psql('many', "CREATE EXTENSION credit_ledger");
+	$node->safe_psql('postgres', "ALTER DATABASE many ALLOW_CONNECTIONS false");
+	$node->safe_psql('postgres', "CREATE DATABASE $_ TEMPLATE many") foreach @many;
+	settles($_) foreach @many;
+	$node->safe_psql('postgres', "DROP DATABASE $_") foreach 'many', @many;
+	$node->append_conf('postgresql.conf', "credit_ledger.sweep_interval = '200ms'\n");
+	$node->reload;
+};
+
 subtest 'copied, renamed, dropped' => sub {
 	hold('beside', 'billing', timeout => '1 hour');
 	$node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE beside');
@@ -147,6 +176,15 @@ sub hold
 		SELECT $schema.credit_grant('acme', 1, 'g-$campaigns');
 		SELECT $schema.credit_authorize('acme', 1, 'c-$campaigns', timeout => '$timeout')});
 	return "c-$campaigns";
+}
+
+# Wait until a sweeper has been there and gone.
+sub poll_absent
+{
+	my ($database) = @_;
+	my $count = q{SELECT sum(xact_commit) FROM pg_stat_database WHERE datname = '%s'};
+
+	$node->poll_query_until('postgres', sprintf("SELECT ($count) > 0", $database)) or die 'nobody looks';
 }
 
 # Wait until none is left that has expired.

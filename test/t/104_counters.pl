@@ -144,6 +144,49 @@ subtest 'draining by hand' => sub {
 	is($node->safe_psql('postgres', $TOTALS), 'grant|00000|1', 'what was not taken is still there');
 	$node->safe_psql('postgres', 'SELECT credit_maintain(), credit_maintain()');
 	is($node->safe_psql('postgres', $TOTALS), 'grant|00000|1', 'and is taken once');
+	$node->safe_psql('postgres', q{
+		SELECT credit_grant('org-1', 1, 'with a savepoint');
+		BEGIN;
+		SAVEPOINT s;
+		SELECT credit_maintain();
+		ROLLBACK TO s;
+		COMMIT});
+	is($node->safe_psql('postgres', $TOTALS), 'grant|00000|1', 'rolled back to a savepoint');
+	$node->safe_psql('postgres', q{
+		BEGIN;
+		SAVEPOINT s;
+		SELECT credit_maintain();
+		RELEASE s;
+		SELECT credit_maintain();
+		COMMIT});
+	is($node->safe_psql('postgres', $TOTALS), 'grant|00000|2', 'nothing was lost, and a savepoint that is kept takes once');
+	fails_with($node, '0A000', q{BEGIN; SELECT credit_maintain(); PREPARE TRANSACTION 'drained'}, 'a prepared transaction');
+	$node->safe_psql('postgres', 'SELECT credit_maintain()');
+	is($node->safe_psql('postgres', $TOTALS), 'grant|00000|2', 'nothing was counted in between');
+};
+
+subtest 'more kinds of outcome than there is room for' => sub {
+	$node->safe_psql('postgres', q{
+		CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN
+		  RAISE EXCEPTION 'refused' USING ERRCODE = new.idempotency_key;
+		END $$;
+		CREATE TRIGGER refuse BEFORE INSERT ON credit_ledger_open FOR EACH ROW WHEN (new.idempotency_key LIKE 'Z%') EXECUTE FUNCTION refuse();
+		DO $$
+		BEGIN
+		  FOR i IN 1 .. 9000 LOOP
+			BEGIN
+			  PERFORM credit_authorize('org-1', 1, 'Z' || lpad(upper(to_hex(i)), 4, '0'));
+			EXCEPTION WHEN OTHERS THEN
+			END;
+		  END LOOP;
+		END $$;
+		DROP TRIGGER refuse ON credit_ledger_open;
+		SELECT credit_maintain()});
+	cmp_ok($node->safe_psql('postgres', q{SELECT count(*) FROM credit_stat WHERE outcome LIKE 'Z%'}), '>', 1000, 'as many as there is room for');
+	$node->psql('postgres', q{SELECT credit_commit('auth-nothing')});
+	$node->safe_psql('postgres', 'SELECT credit_maintain()');
+	is($node->safe_psql('postgres', q{SELECT count FROM credit_stat WHERE outcome = 'LC003'}), '1', 'what was drained has made room');
 };
 
 $node->stop;

@@ -1,0 +1,106 @@
+# Goal: a clock that is set back or forward while the server runs changes what the clock on the wall says and nothing
+# else: sweeps come as often as before, an interval that is made shorter counts at once, and a hold lives as long as was
+# asked for.
+#
+# Method: the server runs under libfaketime, which reads from a file how far the clock is off, and leaves alone the clock
+# that nobody sets.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use LedgerServer;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $clock = PostgreSQL::Test::Utils::tempdir . '/clock';
+my $campaigns = 0;
+my $node = PostgreSQL::Test::Cluster->new('clock');
+$node->init;
+$node->append_conf('postgresql.conf', q{
+	shared_preload_libraries = 'credit_ledger'
+	credit_ledger.sweep_interval = '200ms'
+});
+set_clock('+0');
+start_under_clock();
+$node->safe_psql('postgres', 'CREATE EXTENSION credit_ledger');
+settles('the clock is right');
+
+subtest 'back' => sub {
+	set_clock('-5h');
+	settles('a hold of an hour ago, by the new clock');
+	my $swept = $node->safe_psql('postgres', 'SELECT last_sweep_at FROM credit_worker_status()');
+	ok($node->poll_query_until('postgres', "SELECT last_sweep_at > '$swept' FROM credit_worker_status()"), 'sweeps go on');
+	ok($node->poll_query_until('postgres', q{SELECT bool_and(minute < now()) FROM credit_stat WHERE minute > now() - interval '2 minutes'}),
+		'and so does counting');
+};
+
+subtest 'forward, and back again' => sub {
+	set_clock('+30d');
+	settles('a month on');
+	set_clock('+0');
+	settles('and back');
+	is($node->safe_psql('postgres', q{SELECT status FROM credit_health() WHERE check_name = 'last_sweep'}), 'ok', 'health is well');
+};
+
+subtest 'a shorter interval counts at once' => sub {
+	set_interval('1h');
+	set_interval('200ms');
+	settles('after an hour\'s interval');
+};
+
+is_sound($node, 'the ledger is sound');
+$node->stop;
+done_testing();
+
+# How far the server's clock is off, as libfaketime has it: +5h, -30d.
+sub set_clock
+{
+	my ($offset) = @_;
+
+	open my $file, '>', "$clock.new" or die $!;
+	print $file "$offset\n";
+	close $file;
+	rename "$clock.new", $clock or die $!;
+}
+
+sub start_under_clock
+{
+	my ($library) = glob '/usr/lib/*/faketime/libfaketime.so.1';
+
+	die 'libfaketime is not installed' unless defined $library;
+	local $ENV{LD_PRELOAD} = $library;
+	local $ENV{FAKETIME_TIMESTAMP_FILE} = $clock;
+	local $ENV{FAKETIME_NO_CACHE} = 1;
+	local $ENV{FAKETIME_DONT_FAKE_MONOTONIC} = 1;
+	$node->start;
+}
+
+# Change the interval, and wait until the launcher works by it.
+sub set_interval
+{
+	my ($interval) = @_;
+	my $swept = $node->safe_psql('postgres', 'SELECT coalesce(last_sweep_at, now()) FROM credit_worker_status()');
+
+	$node->append_conf('postgresql.conf', "credit_ledger.sweep_interval = '$interval'\n");
+	$node->reload;
+	$node->poll_query_until('postgres', 'SHOW credit_ledger.sweep_interval', $interval) or die 'the reload does not arrive';
+	$node->safe_psql('postgres', 'SELECT credit_worker_wake()');
+	$node->poll_query_until('postgres', "SELECT last_sweep_at > '$swept' FROM credit_worker_status()") or die 'no sweep';
+}
+
+# A hold of a moment is settled soon.
+sub settles
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($name) = @_;
+
+	$campaigns++;
+	$node->safe_psql('postgres', qq{
+		SELECT credit_grant('org-$campaigns', 1, 'g');
+		SELECT credit_authorize('org-$campaigns', 1, 'c-$campaigns', timeout => '1 ms')});
+	ok($node->poll_query_until('postgres', "SELECT status = 'committed' FROM credit_ledger WHERE campaign_id = 'c-$campaigns'"), $name)
+	  or die;
+}
