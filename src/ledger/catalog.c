@@ -24,7 +24,6 @@ static const char *const table_names[CL_NTABLES] = {
 	[CL_TABLE_SETTLED] = "credit_ledger_settled",
 	[CL_TABLE_ENTRY] = "credit_entry",
 	[CL_TABLE_IDEMPOTENCY] = "credit_idempotency",
-	[CL_TABLE_ALERT] = "credit_alert",
 };
 
 static const char *const type_names[CL_NTYPES] = {
@@ -43,9 +42,6 @@ static const struct
 	[CL_ENUM_ACTOR] = {"credit_actor", {"caller", "timeout"}},
 	[CL_ENUM_ENTRY_KIND] = {"credit_entry_kind", {"grant", "commit", "refund", "true_up", "adjustment"}},
 	[CL_ENUM_OPERATION] = {"credit_operation", {"grant", "adjust", "authorize", "refund"}},
-	[CL_ENUM_ALERT_KIND] = {"credit_alert_kind",
-							{"commit_failure_rate", "low_balance", "reconciliation_mismatch",
-							 "reconciliation_overdue", "sweep_lag"}},
 };
 
 static struct

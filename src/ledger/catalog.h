@@ -18,11 +18,10 @@ typedef enum clTableId
 	CL_TABLE_OPEN,	  /* credit_ledger_open */
 	CL_TABLE_SETTLED, /* credit_ledger_settled, partitioned */
 	CL_TABLE_ENTRY,	  /* credit_entry, partitioned */
-	CL_TABLE_IDEMPOTENCY,
-	CL_TABLE_ALERT
+	CL_TABLE_IDEMPOTENCY
 } clTableId;
 
-#define CL_NTABLES (CL_TABLE_ALERT + 1)
+#define CL_NTABLES (CL_TABLE_IDEMPOTENCY + 1)
 
 typedef enum clTypeId
 {
@@ -40,11 +39,10 @@ typedef enum clEnumId
 	CL_ENUM_TIMEOUT_ACTION,
 	CL_ENUM_ACTOR,
 	CL_ENUM_ENTRY_KIND,
-	CL_ENUM_OPERATION,
-	CL_ENUM_ALERT_KIND
+	CL_ENUM_OPERATION
 } clEnumId;
 
-#define CL_NENUMS	  (CL_ENUM_ALERT_KIND + 1)
+#define CL_NENUMS	  (CL_ENUM_OPERATION + 1)
 #define CL_MAX_LABELS 5
 
 typedef enum clStatus
@@ -82,15 +80,6 @@ typedef enum clOperation
 	CL_OP_AUTHORIZE,
 	CL_OP_REFUND
 } clOperation;
-
-typedef enum clAlertKind
-{
-	CL_ALERT_COMMIT_FAILURE_RATE,
-	CL_ALERT_LOW_BALANCE,
-	CL_ALERT_RECONCILIATION_MISMATCH,
-	CL_ALERT_RECONCILIATION_OVERDUE,
-	CL_ALERT_SWEEP_LAG
-} clAlertKind;
 
 extern void cl_catalog_init(void);
 

@@ -5,21 +5,24 @@
  *
  * It opens when what is available falls below the account's threshold, and
  * closes when a tenth more than the threshold is available again, so that
- * calls around the threshold do not raise it over and over.
+ * calls around the threshold do not raise it over and over.  Calls compare
+ * levels, which costs next to nothing; opening and closing is SQL's, see
+ * sql/alerts.sql.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "common/int.h"
-#include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
+#include "utils/syscache.h"
 
-#include "ledger/alert.h"
 #include "ledger/low_balance.h"
 
-static void low_balance_open(clUnit *unit, text *org_id, int64 available, int64 threshold, int64 balance, int64 held);
+static Oid low_balance_follower(void);
 
 clBalanceLevel
 cl_balance_level(int64 available, int64 threshold)
@@ -37,21 +40,26 @@ void
 cl_low_balance_follow(clUnit *unit, text *org_id, clBalanceLevel level, int64 available,
 					  int64 threshold, int64 balance, int64 held)
 {
-	if (level == CL_BALANCE_LOW)
-		low_balance_open(unit, org_id, available, threshold, balance, held);
-	else if (level != CL_BALANCE_RECOVERING)
-		(void) cl_alert_close(unit, CL_ALERT_LOW_BALANCE, org_id);
+	if (level == CL_BALANCE_RECOVERING)
+		return;
+	(void) OidFunctionCall6(low_balance_follower(), PointerGetDatum(org_id), BoolGetDatum(level == CL_BALANCE_LOW),
+							Int64GetDatum(available), Int64GetDatum(threshold), Int64GetDatum(balance),
+							Int64GetDatum(held));
+	cl_unit_refresh(unit);
 }
 
-static void
-low_balance_open(clUnit *unit, text *org_id, int64 available, int64 threshold, int64 balance, int64 held)
+/* Looked up without regard to the caller's privileges, who needs none on the helpers' schema. */
+static Oid
+low_balance_follower(void)
 {
-	char *details = psprintf("{\"available\": %lld, \"threshold\": %lld, \"balance\": %lld, \"held\": %lld}",
-							 (long long) available, (long long) threshold, (long long) balance, (long long) held);
-	clAlert alert = {.kind = CL_ALERT_LOW_BALANCE, .org_id = org_id};
+	static const Oid types[] = {TEXTOID, BOOLOID, INT8OID, INT8OID, INT8OID, INT8OID};
+	Oid function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("low_balance_follow"),
+								   PointerGetDatum(buildoidvector(types, lengthof(types))),
+								   ObjectIdGetDatum(get_namespace_oid("credit_ledger_internal", false)));
 
-	alert.message = cstring_to_text(psprintf("organisation \"%s\" has %lld credits available, less than %lld",
-											 text_to_cstring(org_id), (long long) available, (long long) threshold));
-	alert.details = (struct varlena *) DatumGetPointer(DirectFunctionCall1(jsonb_in, CStringGetDatum(details)));
-	(void) cl_alert_open(unit, &alert);
+	if (!OidIsValid(function))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function \"low_balance_follow\" of extension \"credit_ledger\" does not exist")));
+	return function;
 }

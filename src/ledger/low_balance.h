@@ -22,8 +22,8 @@ typedef enum clBalanceLevel
 extern clBalanceLevel cl_balance_level(int64 available, int64 threshold);
 
 /*
- * Open or close the alert of an organisation that came to another level.  To
- * be called with the account locked, whoever changes it.
+ * Open or close the alert of an organisation that came to another level, and
+ * refresh the unit.  To be called with the account locked, whoever changes it.
  */
 extern void cl_low_balance_follow(clUnit *unit, text *org_id, clBalanceLevel level, int64 available,
 								  int64 threshold, int64 balance, int64 held);

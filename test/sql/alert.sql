@@ -20,11 +20,6 @@ SELECT credit_ledger_internal.alert_close('commit_failure_rate', NULL);
 SELECT credit_ledger_internal.alert_open('sweep_lag', NULL, 'holds are late again');
 TABLE alert;
 
-SELECT credit_ledger_internal.alert_open(NULL, NULL, 'what?');
-SELECT credit_ledger_internal.alert_open('sweep_lag', NULL, NULL);
-SELECT credit_ledger_internal.alert_open('sweep_lag', '', 'whose?');
-SELECT credit_ledger_internal.alert_close(NULL, NULL);
-
 -- With its transaction, or its savepoint.
 BEGIN;
 SELECT credit_ledger_internal.alert_open('reconciliation_overdue', NULL, 'never mind');
@@ -80,6 +75,17 @@ BEGIN;
 SELECT low_balance_threshold FROM credit_account_configure('alerts-b', low_balance_threshold => 0);
 ROLLBACK;
 SELECT count(*) FILTER (WHERE state = 'open') AS open FROM alert;
+
+-- In one call, one organisation's alert ends and others' begin.
+SELECT org_id, available FROM unnest('{alerts-c,alerts-d,alerts-e}'::text[]) AS o, credit_grant(o, 100, 'g');
+SELECT org_id FROM unnest('{alerts-c,alerts-d,alerts-e}'::text[]) AS o,
+  credit_account_configure(o, low_balance_threshold => 50, overage_limit => 100);
+CREATE TEMP TABLE hold AS
+  SELECT a.org_id, a.authorization_id
+  FROM (VALUES ('alerts-c', 90), ('alerts-d', 40), ('alerts-e', 45)) AS v (o, amount), credit_authorize(o, amount, 'c') AS a;
+SELECT m.org_id, m.available
+FROM credit_commit_many(ARRAY(SELECT authorization_id FROM hold ORDER BY org_id), '{0,60,70}') AS m;
+SELECT org_id, state FROM alert WHERE org_id > 'alerts-b' ORDER BY org_id;
 
 DROP VIEW alert;
 SELECT * FROM credit_verify();

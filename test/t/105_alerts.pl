@@ -73,6 +73,19 @@ subtest 'notification' => sub {
 		'opened|commit_failure_rate||10 of 50 commits failed in the last hour|50|t', 'the payload is JSON');
 };
 
+subtest 'a payload that is too long' => sub {
+	$node->safe_psql('postgres', q{
+		SELECT credit_ledger_internal.alert_open('sweep_lag', repeat(E'\\x01', 256), 'details', jsonb_build_object('list', repeat('x', 9000)));
+		SELECT credit_ledger_internal.alert_open('sweep_lag', repeat(E'"\\\\', 128), repeat(E'\\x02', 9000));
+		SELECT credit_ledger_internal.alert_open('sweep_lag', 'umlauts', repeat('ä', 9000))});
+	my @payloads = $listener->query_safe('SELECT 1') =~ /with payload "(\{.*\})" received/g;
+	is(scalar @payloads, 3, 'is told nevertheless');
+	my @told = map { $node->safe_psql('postgres', qq{
+			SELECT octet_length(p->>'org_id'), length(p->>'message'), p->'details' FROM (SELECT \$p\$$_\$p\$::json AS p) n}) } @payloads;
+	is_deeply(\@told, [ '256|7|', '256|1000|', '7|1000|' ], 'as JSON without details, and if need be with the beginning of its message');
+	$node->safe_psql('postgres', q{DELETE FROM credit_alert WHERE kind = 'sweep_lag'});
+};
+
 subtest 'low balance' => sub {
 	$node->safe_psql('postgres', q{
 		SELECT credit_grant('small', 100, 'first');
