@@ -19,19 +19,30 @@ CREATE FUNCTION @extschema@.credit_authorize(org_id text, amount bigint, campaig
 COMMENT ON FUNCTION @extschema@.credit_authorize(text, bigint, text, text, interval, @extschema@.credit_timeout_action, jsonb) IS
   'holds amount (> 0) credits until timeout (default credit_ledger.commit_timeout); the idempotency key defaults to campaign_id; LC001, LC002, LC004, LC007';
 
-CREATE FUNCTION @extschema@.credit_commit(authorization_id text, amount_used bigint = NULL)
+CREATE FUNCTION @extschema@.credit_charge(org_id text, amount bigint, campaign_id text = NULL, idempotency_key text = NULL,
+    metadata jsonb = NULL)
   RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.credit_commit(text, bigint) IS
-  'charges amount_used credits (>= 0; NULL: all that is held) and releases the rest of the hold; LC001, LC003, LC004, LC005, LC006';
+COMMENT ON FUNCTION @extschema@.credit_charge(text, bigint, text, text, jsonb) IS
+  'charges amount (> 0) credits at once: credit_authorize and credit_commit in one, for work whose price is known; the idempotency key defaults to campaign_id and is one of credit_authorize''s; LC001, LC002, LC004, LC007';
+
+CREATE FUNCTION @extschema@.credit_commit(authorization_id text, amount_used bigint = NULL, final boolean = true)
+  RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.credit_commit(text, bigint, boolean) IS
+  'charges amount_used credits (>= 0; NULL: all that is held) and releases the rest of the hold; with final => false charges up to the total amount_used so far, and the rest stays held; LC001, LC003, LC004, LC005, LC006';
 
 CREATE FUNCTION @extschema@.credit_revert(authorization_id text, reason text = NULL)
   RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_revert(text, text) IS 'gives a hold back; LC003, LC006';
 
-CREATE FUNCTION @extschema@.credit_extend(authorization_id text, timeout interval)
+CREATE FUNCTION @extschema@.credit_extend(authorization_id text, timeout interval = NULL, amount bigint = NULL)
   RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.credit_extend(text, interval) IS
-  'lets a live hold expire timeout from now; LC003, LC006';
+COMMENT ON FUNCTION @extschema@.credit_extend(text, interval, bigint) IS
+  'lets a live hold expire timeout from now, but never earlier than it would; and makes amount (> 0) its new total, up or down; at least one of the two; LC001, LC003, LC004 (less than is charged), LC006, LC007';
+
+CREATE FUNCTION @extschema@.credit_correct(authorization_id text, amount_used bigint, reason text)
+  RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.credit_correct(text, bigint, text) IS
+  'sets what a settled authorization was really worth (>= 0 credits), whoever settled it and when, whatever is available, with a reason; LC003, LC006 (not settled), LC008 (less than was refunded)';
 
 CREATE FUNCTION @extschema@.credit_refund(authorization_id text, idempotency_key text, amount bigint = NULL, reason text = NULL)
   RETURNS @extschema@.credit_movement LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
@@ -49,21 +60,32 @@ CREATE FUNCTION @extschema@.credit_sweep(as_of timestamptz = NULL, max_rows inte
 COMMENT ON FUNCTION @extschema@.credit_sweep(timestamptz, integer) IS
   'settles at most max_rows holds that expired before as_of (NULL: now), oldest first, by their timeout_action, and returns how many; an account locked by somebody else is passed over, one that fails is passed over with a WARNING';
 
+-- Many in one call, at most a million: rows in the order of the arrays. All or nothing; with skip_refused an item that
+-- the ledger refuses (class LC) is left out, and its row has sqlstate and message. Accounts are locked in the order of
+-- org_id and written once. An error names the item.
+
 CREATE FUNCTION @extschema@.credit_authorize_many(org_ids text[], amounts bigint[], campaign_ids text[] = NULL,
-    idempotency_keys text[] = NULL, timeout interval = NULL)
+    idempotency_keys text[] = NULL, timeout interval = NULL, timeout_action @extschema@.credit_timeout_action = NULL,
+    metadata jsonb[] = NULL, skip_refused boolean = false)
   RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.credit_authorize_many(text[], bigint[], text[], text[], interval) IS
-  'credit_authorize for each element, all or nothing, in one call: accounts are locked in the order of org_id and written once; an error names the item';
+COMMENT ON FUNCTION @extschema@.credit_authorize_many(text[], bigint[], text[], text[], interval, @extschema@.credit_timeout_action, jsonb[], boolean) IS
+  'credit_authorize for each element in one call, all or nothing, or but for what is refused (skip_refused); an error names the item';
 
-CREATE FUNCTION @extschema@.credit_commit_many(authorization_ids text[], amounts_used bigint[] = NULL)
+CREATE FUNCTION @extschema@.credit_charge_many(org_ids text[], amounts bigint[], campaign_ids text[] = NULL,
+    idempotency_keys text[] = NULL, metadata jsonb[] = NULL, skip_refused boolean = false)
   RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.credit_commit_many(text[], bigint[]) IS
-  'credit_commit for each element (a NULL amount: all that is held), all or nothing, in one call; an error names the item';
+COMMENT ON FUNCTION @extschema@.credit_charge_many(text[], bigint[], text[], text[], jsonb[], boolean) IS
+  'credit_charge for each element in one call, all or nothing, or but for what is refused (skip_refused); an error names the item';
 
-CREATE FUNCTION @extschema@.credit_revert_many(authorization_ids text[], reason text = NULL)
+CREATE FUNCTION @extschema@.credit_commit_many(authorization_ids text[], amounts_used bigint[] = NULL, skip_refused boolean = false)
   RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.credit_revert_many(text[], text) IS
-  'credit_revert for each element, all or nothing, in one call; an error names the item';
+COMMENT ON FUNCTION @extschema@.credit_commit_many(text[], bigint[], boolean) IS
+  'credit_commit for each element (a NULL amount: all that is held) in one call, all or nothing, or but for what is refused (skip_refused); an error names the item';
+
+CREATE FUNCTION @extschema@.credit_revert_many(authorization_ids text[], reason text = NULL, skip_refused boolean = false)
+  RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.credit_revert_many(text[], text, boolean) IS
+  'credit_revert for each element in one call, all or nothing, or but for what is refused (skip_refused); an error names the item';
 
 CREATE FUNCTION @extschema@.credit_balance(org_id text)
   RETURNS @extschema@.credit_account_balance LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME';

@@ -8,11 +8,14 @@ SELECT a.org_id, a.balance, a.held, a.balance - a.held + a.credit_limit AS avail
        round(greatest(a.balance - a.held + a.credit_limit, 0) / nullif(s.burn_rate, 0), 1) AS days_left
 FROM @extschema@.credit_account a
 CROSS JOIN LATERAL (
-  SELECT coalesce(sum(l.amount - l.refunded_amount) FILTER (WHERE l.created_at >= date_trunc('day', now(), 'UTC')), 0) AS spent_today,
-         coalesce(sum(l.amount - l.refunded_amount) FILTER (WHERE l.created_at >= now() - interval '168 hours'), 0)
+  SELECT coalesce(sum(c.charged) FILTER (WHERE c.created_at >= date_trunc('day', now(), 'UTC')), 0) AS spent_today,
+         coalesce(sum(c.charged) FILTER (WHERE c.created_at >= now() - interval '168 hours'), 0)
            / least(greatest(extract(epoch FROM now() - a.created_at) / 86400, 1), 7) AS burn_rate
-  FROM @extschema@.credit_ledger l
-  WHERE l.org_id = a.org_id AND l.created_at >= now() - interval '192 hours' AND l.status = 'committed'
+  FROM (
+    SELECT l.created_at, CASE l.status WHEN 'committed' THEN l.amount - l.refunded_amount ELSE l.committed_amount END AS charged
+    FROM @extschema@.credit_ledger l
+    WHERE l.org_id = a.org_id AND l.created_at >= now() - interval '192 hours' AND l.status <> 'reverted'
+  ) c
 ) s;
 COMMENT ON VIEW @extschema@.credit_account_overview IS 'every organisation as a dashboard shows it';
 COMMENT ON COLUMN @extschema@.credit_account_overview.spent_today IS 'credits charged, net of refunds, for authorizations made since midnight UTC';

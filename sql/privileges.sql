@@ -41,7 +41,7 @@ CREATE FUNCTION @extschema@.credit_grant_privileges(role regrole, level text)
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  app constant text[] := '{credit_authorize,credit_authorize_many,credit_commit,credit_commit_many,'
+  app constant text[] := '{credit_authorize,credit_authorize_many,credit_charge,credit_charge_many,credit_commit,credit_commit_many,'
     'credit_revert,credit_revert_many,credit_extend,credit_balance}';
   reader constant text[] := '{credit_balance,credit_balance_at,credit_statement,credit_verify,credit_verify_since,'
     'credit_commit_failure_rate,credit_judge_campaigns,credit_reconcile,credit_reconcile_campaigns,credit_campaign_status,'

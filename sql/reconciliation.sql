@@ -63,11 +63,14 @@ BEGIN ATOMIC
     WHERE a.held <> coalesce(o.held, 0)
   UNION ALL
     SELECT l.org_id, 'charged_is_sum_of_entries',
-           (CASE l.status WHEN 'committed' THEN l.amount - l.refunded_amount ELSE 0 END)::text,
+           (CASE l.status WHEN 'committed' THEN l.amount - l.refunded_amount
+                          WHEN 'authorized' THEN coalesce(l.committed_amount, 0) ELSE 0 END)::text,
            coalesce(e.charged, 0)::text,
            'authorization ' || l.authorization_id || ' (' || l.status::text || '): charged less refunded, against its entries'
     FROM ledger l LEFT JOIN entries_of_authorization e USING (org_id, authorization_id)
-    WHERE coalesce(e.charged, 0) <> CASE l.status WHEN 'committed' THEN l.amount - l.refunded_amount ELSE 0 END
+    WHERE coalesce(e.charged, 0) <>
+          CASE l.status WHEN 'committed' THEN l.amount - l.refunded_amount
+                        WHEN 'authorized' THEN coalesce(l.committed_amount, 0) ELSE 0 END
   UNION ALL
     SELECT r.org_id, 'rows_have_an_account', 'an account', 'none', 'rows in ' || string_agg(r.source, ', ' ORDER BY r.source)
     FROM (SELECT DISTINCT l.org_id, 'credit_ledger' AS source FROM ledger l

@@ -49,6 +49,7 @@ CREATE TABLE @extschema@.credit_ledger (
   status            @extschema@.credit_status NOT NULL,
   amount            bigint NOT NULL,
   authorized_amount bigint NOT NULL,
+  committed_amount  bigint,
   refunded_amount   bigint NOT NULL DEFAULT 0,
   timeout_action    @extschema@.credit_timeout_action NOT NULL,
   created_at        timestamptz NOT NULL,
@@ -59,7 +60,12 @@ CREATE TABLE @extschema@.credit_ledger (
   metadata          jsonb,
   CONSTRAINT credit_ledger_authorization_id_check CHECK (octet_length(authorization_id) BETWEEN 1 AND 256),
   CONSTRAINT credit_ledger_authorized_amount_check CHECK (authorized_amount > 0),
-  CONSTRAINT credit_ledger_amount_check CHECK (CASE status WHEN 'committed' THEN amount >= 0 ELSE amount = authorized_amount END),
+  CONSTRAINT credit_ledger_amount_check
+    CHECK (CASE status WHEN 'committed' THEN amount >= 0
+                       WHEN 'authorized' THEN amount = authorized_amount - coalesce(committed_amount, 0)
+                       ELSE amount = authorized_amount END),
+  CONSTRAINT credit_ledger_committed_amount_check
+    CHECK (committed_amount BETWEEN 1 AND authorized_amount AND status <> 'reverted' OR committed_amount IS NULL),
   CONSTRAINT credit_ledger_refunded_amount_check
     CHECK (refunded_amount BETWEEN 0 AND CASE status WHEN 'committed' THEN amount ELSE 0 END),
   CONSTRAINT credit_ledger_settled_check
@@ -68,8 +74,10 @@ CREATE TABLE @extschema@.credit_ledger (
 COMMENT ON TABLE @extschema@.credit_ledger IS
   'one row an authorization: a hold of credits and what became of it. Live holds and settled ones live in partitions apart';
 COMMENT ON COLUMN @extschema@.credit_ledger.amount IS
-  'what the line stands for now: the hold while authorized, what was charged once committed, the hold given back once reverted';
-COMMENT ON COLUMN @extschema@.credit_ledger.authorized_amount IS 'credits asked for when the hold was made; never changes';
+  'what the line stands for now: what is still held while authorized, what was charged once committed, the hold given back once reverted';
+COMMENT ON COLUMN @extschema@.credit_ledger.authorized_amount IS 'credits asked for: when the hold was made, or as credit_extend() last raised or lowered it';
+COMMENT ON COLUMN @extschema@.credit_ledger.committed_amount IS
+  'credits charged in parts while the hold was open, kept afterwards; NULL: none';
 COMMENT ON COLUMN @extschema@.credit_ledger.refunded_amount IS 'credits of a committed authorization given back by credit_refund so far';
 COMMENT ON COLUMN @extschema@.credit_ledger.expires_at IS 'from then on the hold may be settled by timeout_action';
 COMMENT ON COLUMN @extschema@.credit_ledger.settled_by IS 'timeout: provisional, the caller may still correct it inside credit_ledger.true_up_window';

@@ -52,10 +52,12 @@ CREATE TYPE @extschema@.credit_authorization_item AS (
   settled_by        @extschema@.credit_actor,
   reason            text,
   available         bigint,
-  replayed          boolean
+  replayed          boolean,
+  sqlstate          text,
+  message           text
 );
 COMMENT ON TYPE @extschema@.credit_authorization_item IS
-  'a credit_authorization and its place in the arrays that were passed, from 1; available is what the account had after this item';
+  'a credit_authorization and its place in the arrays that were passed, from 1; available is what the account had after this item; sqlstate and message: why an item was refused that was skipped, else NULL';
 
 CREATE TYPE @extschema@.credit_movement AS (
   org_id           text COLLATE "C",

@@ -61,11 +61,12 @@ BEGIN ATOMIC
     WHERE a.held <> coalesce(o.held, 0)
   UNION ALL
     SELECT l.org_id, 'charged_is_sum_of_entries',
-           (CASE l.status WHEN 'committed' THEN l.amount - l.refunded_amount ELSE 0 END)::text,
+           (CASE l.status WHEN 'committed' THEN l.amount - l.refunded_amount WHEN 'authorized' THEN coalesce(l.committed_amount, 0) ELSE 0 END)::text,
            coalesce(e.charged, 0)::text,
            'authorization ' || l.authorization_id || ' (' || l.status::text || '): charged less refunded, against its entries'
     FROM ledger l LEFT JOIN entries_of_authorization e USING (org_id, authorization_id)
-    WHERE coalesce(e.charged, 0) <> CASE l.status WHEN 'committed' THEN l.amount - l.refunded_amount ELSE 0 END
+    WHERE coalesce(e.charged, 0) <>
+          CASE l.status WHEN 'committed' THEN l.amount - l.refunded_amount WHEN 'authorized' THEN coalesce(l.committed_amount, 0) ELSE 0 END
   UNION ALL
     SELECT l.org_id, 'refunded_within_charged',
            '0 to ' || CASE l.status WHEN 'committed' THEN l.amount ELSE 0 END, l.refunded_amount::text,

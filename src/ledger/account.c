@@ -289,9 +289,9 @@ account_set_int64(clAccount *account, int column, int64 value)
  */
 
 TimestampTz
-cl_account_now(clAccount *account)
+cl_account_instant(clAccount *account, TimestampTz wall)
 {
-	account->updated_at = Max(GetCurrentTimestamp(), account->updated_at);
+	account->updated_at = Max(wall, account->updated_at);
 	return account->updated_at;
 }
 
@@ -301,10 +301,16 @@ cl_account_available(const clAccount *account)
 	return account->balance - account->held + account->credit_limit;
 }
 
+bool
+cl_account_has_available(const clAccount *account, int64 amount)
+{
+	return amount <= 0 || amount <= cl_account_available(account);
+}
+
 void
 cl_account_require_available(const clAccount *account, int64 amount)
 {
-	if (amount <= 0 || amount <= cl_account_available(account))
+	if (cl_account_has_available(account, amount))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_CL_INSUFFICIENT_CREDITS),

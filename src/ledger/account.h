@@ -66,15 +66,16 @@ extern void cl_account_set_terms(clAccount *account, const clAccountTerms *terms
 extern void cl_account_store(clUnit *unit, clAccount *account);
 
 /*
- * The instant to write into rows that this call makes: the clock, but never
- * before what the account's rows say already.
+ * The instant to write into rows that this call makes: the clock on the wall,
+ * but never before what the account's rows say already.
  */
-extern TimestampTz cl_account_now(clAccount *account);
+extern TimestampTz cl_account_instant(clAccount *account, TimestampTz wall);
 
 /* balance - held + credit_limit, which always fits: see account_require_range. */
 extern int64 cl_account_available(const clAccount *account);
 
-/* LC001 unless amount credits are available; nothing to ask for if amount <= 0. */
+/* Whether so many credits are available (of none or less there are always enough); the second raises LC001. */
+extern bool cl_account_has_available(const clAccount *account, int64 amount);
 extern void cl_account_require_available(const clAccount *account, int64 amount);
 
 /*

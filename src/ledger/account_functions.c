@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include "utils/timestamp.h"
+
 #include "ledger/account.h"
 #include "ledger/arguments.h"
 #include "ledger/results.h"
@@ -46,7 +48,7 @@ cl_account_configure(FunctionCallInfo fcinfo, clTally *tally)
 	unit = cl_unit_begin("credit_account_configure()");
 	cl_account_lock_or_create(unit, org_id, &account);
 	cl_account_set_terms(&account, &terms);
-	(void) cl_account_now(&account);
+	(void) cl_account_instant(&account, GetCurrentTimestamp());
 	cl_account_store(unit, &account);
 	cl_tally_answer(tally, false);
 	result = cl_relation_composite(account.rel, &account.row);

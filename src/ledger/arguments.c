@@ -31,6 +31,36 @@ cl_require_not_null(bool isnull, const char *name)
 				 errmsg("argument \"%s\" must not be null", name)));
 }
 
+void
+cl_require_either(bool neither, const char *name, const char *other_name)
+{
+	if (neither)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("one of the arguments \"%s\" and \"%s\" must not be null", name, other_name)));
+}
+
+bool
+cl_arg_boolean(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	cl_require_not_null(PG_ARGISNULL(argno), name);
+	return PG_GETARG_BOOL(argno);
+}
+
+text *
+cl_arg_reason(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	text *reason;
+
+	cl_require_not_null(PG_ARGISNULL(argno), name);
+	reason = PG_GETARG_TEXT_PP(argno);
+	if (VARSIZE_ANY_EXHDR(reason) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must not be empty", name)));
+	return reason;
+}
+
 text *
 cl_arg_identifier(FunctionCallInfo fcinfo, int argno, const char *name)
 {

@@ -30,6 +30,15 @@ extern TimestampTz cl_timeout_end(TimestampTz start, const Interval *timeout);
 
 extern void cl_require_not_null(bool isnull, const char *name);
 
+/* 22004 where neither of two arguments was given. */
+extern void cl_require_either(bool neither, const char *name, const char *other_name);
+
+/* Not NULL. */
+extern bool cl_arg_boolean(FunctionCallInfo fcinfo, int argno, const char *name);
+
+/* Neither NULL nor empty. */
+extern text *cl_arg_reason(FunctionCallInfo fcinfo, int argno, const char *name);
+
 /* What an identifier must be, wherever it comes from. */
 extern void cl_require_identifier(const text *value, const char *name);
 

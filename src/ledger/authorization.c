@@ -31,6 +31,7 @@ enum
 	LEDGER_STATUS,
 	LEDGER_AMOUNT,
 	LEDGER_AUTHORIZED_AMOUNT,
+	LEDGER_COMMITTED_AMOUNT,
 	LEDGER_REFUNDED_AMOUNT,
 	LEDGER_TIMEOUT_ACTION,
 	LEDGER_CREATED_AT,
@@ -43,7 +44,7 @@ enum
 
 static const clTable ledger_table = {
 	.ncolumns = LEDGER_METADATA,
-	.nchecks = 5,
+	.nchecks = 6,
 	.columns = {
 		[LEDGER_AUTHORIZATION_ID] = "authorization_id",
 		[LEDGER_ORG_ID] = "org_id",
@@ -52,6 +53,7 @@ static const clTable ledger_table = {
 		[LEDGER_STATUS] = "status",
 		[LEDGER_AMOUNT] = "amount",
 		[LEDGER_AUTHORIZED_AMOUNT] = "authorized_amount",
+		[LEDGER_COMMITTED_AMOUNT] = "committed_amount",
 		[LEDGER_REFUNDED_AMOUNT] = "refunded_amount",
 		[LEDGER_TIMEOUT_ACTION] = "timeout_action",
 		[LEDGER_CREATED_AT] = "created_at",
@@ -67,13 +69,22 @@ static bool authorization_find_settled(clUnit *unit, text *authorization_id, clA
 static bool authorization_find_in(clUnit *unit, clRelation *leaf, text *authorization_id,
 								  clAuthorization *authorization);
 static clRelation *ledger_open(clUnit *unit);
+static clRelation *ledger_settled(clUnit *unit, const clRow *row);
 static void authorization_read(clAuthorization *authorization);
 static text *row_text(const clRow *row, int column);
 
 int64
 cl_authorization_charged(const clAuthorization *authorization)
 {
-	return authorization->status == CL_COMMITTED ? authorization->amount : 0;
+	switch (authorization->status)
+	{
+		case CL_AUTHORIZED:
+			return authorization->committed_amount;
+		case CL_COMMITTED:
+			return authorization->amount;
+		default:
+			return 0;
+	}
 }
 
 /* ------------------------------------------------------------------------
@@ -188,8 +199,16 @@ cl_authorization_scan_expired(clUnit *unit, TimestampTz as_of)
 	return cl_scan_begin(unit, ledger_open(unit), 1, &key);
 }
 
+clScan *
+cl_authorization_scan_open(clUnit *unit, text *org_id)
+{
+	clKey key = {LEDGER_ORG_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(org_id)};
+
+	return cl_scan_begin(unit, ledger_open(unit), 1, &key);
+}
+
 bool
-cl_authorization_next_expired(clScan *scan, clAuthorization *authorization)
+cl_authorization_next(clScan *scan, clAuthorization *authorization)
 {
 	if (!cl_scan_next(scan, &authorization->row))
 		return false;
@@ -204,6 +223,13 @@ ledger_open(clUnit *unit)
 	return cl_relation_open(unit, cl_table_oid(CL_TABLE_OPEN), &ledger_table);
 }
 
+/* The leaf that a settled row belongs to. */
+static clRelation *
+ledger_settled(clUnit *unit, const clRow *row)
+{
+	return cl_relation_route(unit, cl_table_oid(CL_TABLE_SETTLED), &ledger_table, row, false);
+}
+
 static void
 authorization_read(clAuthorization *authorization)
 {
@@ -216,6 +242,8 @@ authorization_read(clAuthorization *authorization)
 	authorization->status = cl_enum_label(CL_ENUM_STATUS, cl_row_get(row, LEDGER_STATUS));
 	authorization->amount = DatumGetInt64(cl_row_get(row, LEDGER_AMOUNT));
 	authorization->authorized_amount = DatumGetInt64(cl_row_get(row, LEDGER_AUTHORIZED_AMOUNT));
+	authorization->committed_amount =
+		cl_row_is_null(row, LEDGER_COMMITTED_AMOUNT) ? 0 : DatumGetInt64(cl_row_get(row, LEDGER_COMMITTED_AMOUNT));
 	authorization->refunded_amount = DatumGetInt64(cl_row_get(row, LEDGER_REFUNDED_AMOUNT));
 	authorization->timeout_action = cl_enum_label(CL_ENUM_TIMEOUT_ACTION, cl_row_get(row, LEDGER_TIMEOUT_ACTION));
 	authorization->created_at = DatumGetTimestampTz(cl_row_get(row, LEDGER_CREATED_AT));
@@ -243,9 +271,8 @@ row_text(const clRow *row, int column)
 void
 cl_authorization_insert(clUnit *unit, const clAuthorization *authorization)
 {
+	clRelation *leaf;
 	clRow row;
-
-	Assert(authorization->status == CL_AUTHORIZED);
 
 	cl_row_init(&row);
 	cl_row_set(&row, LEDGER_AUTHORIZATION_ID, PointerGetDatum(authorization->authorization_id));
@@ -263,7 +290,15 @@ cl_authorization_insert(clUnit *unit, const clAuthorization *authorization)
 	cl_row_set(&row, LEDGER_EXPIRES_AT, TimestampTzGetDatum(authorization->expires_at));
 	if (authorization->metadata != NULL)
 		cl_row_set(&row, LEDGER_METADATA, PointerGetDatum(authorization->metadata));
-	cl_relation_insert(unit, ledger_open(unit), &row);
+	if (authorization->status == CL_AUTHORIZED)
+		leaf = ledger_open(unit);
+	else
+	{
+		cl_row_set(&row, LEDGER_SETTLED_AT, TimestampTzGetDatum(authorization->settled_at));
+		cl_row_set(&row, LEDGER_SETTLED_BY, cl_enum_datum(CL_ENUM_ACTOR, authorization->settled_by));
+		leaf = ledger_settled(unit, &row);
+	}
+	cl_relation_insert(unit, leaf, &row);
 }
 
 void
@@ -273,12 +308,17 @@ cl_authorization_store(clUnit *unit, clAuthorization *authorization)
 	bool was_open = DatumGetObjectId(cl_row_get(row, LEDGER_STATUS)) ==
 		DatumGetObjectId(cl_enum_datum(CL_ENUM_STATUS, CL_AUTHORIZED));
 
+	cl_row_set(row, LEDGER_AMOUNT, Int64GetDatum(authorization->amount));
 	if (authorization->status == CL_AUTHORIZED)
+	{
+		cl_row_set(row, LEDGER_AUTHORIZED_AMOUNT, Int64GetDatum(authorization->authorized_amount));
+		if (authorization->committed_amount > 0)
+			cl_row_set(row, LEDGER_COMMITTED_AMOUNT, Int64GetDatum(authorization->committed_amount));
 		cl_row_set(row, LEDGER_EXPIRES_AT, TimestampTzGetDatum(authorization->expires_at));
+	}
 	else
 	{
 		cl_row_set(row, LEDGER_STATUS, cl_enum_datum(CL_ENUM_STATUS, authorization->status));
-		cl_row_set(row, LEDGER_AMOUNT, Int64GetDatum(authorization->amount));
 		cl_row_set(row, LEDGER_REFUNDED_AMOUNT, Int64GetDatum(authorization->refunded_amount));
 		cl_row_set(row, LEDGER_SETTLED_AT, TimestampTzGetDatum(authorization->settled_at));
 		cl_row_set(row, LEDGER_SETTLED_BY, cl_enum_datum(CL_ENUM_ACTOR, authorization->settled_by));
@@ -289,9 +329,7 @@ cl_authorization_store(clUnit *unit, clAuthorization *authorization)
 	}
 
 	if (was_open && authorization->status != CL_AUTHORIZED)
-		cl_relation_move(unit, authorization->leaf,
-						 cl_relation_route(unit, cl_table_oid(CL_TABLE_SETTLED), &ledger_table, row, false),
-						 row);
+		cl_relation_move(unit, authorization->leaf, ledger_settled(unit, row), row);
 	else
 		cl_relation_update(unit, authorization->leaf, row);
 }

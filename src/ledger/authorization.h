@@ -21,6 +21,7 @@ typedef struct clAuthorization
 	clStatus status;
 	int64 amount;
 	int64 authorized_amount;
+	int64 committed_amount; /* charged in parts while open, kept afterwards; 0: none */
 	int64 refunded_amount;
 	clTimeoutAction timeout_action;
 	TimestampTz created_at;
@@ -34,7 +35,7 @@ typedef struct clAuthorization
 	clRow row;
 } clAuthorization;
 
-/* What the organisation owes for it now: 0 unless committed. */
+/* What the organisation was charged for it so far. */
 extern int64 cl_authorization_charged(const clAuthorization *authorization);
 
 /* In whatever leaf it stands.  The second raises LC003. */
@@ -65,7 +66,7 @@ extern void cl_authorization_get_again(clUnit *unit, text *authorization_id, clP
 /* Of live ones only. */
 extern bool cl_authorization_find_open(clUnit *unit, text *authorization_id, clAuthorization *authorization);
 
-/* A live hold. */
+/* A live hold, or one that is born committed. */
 extern void cl_authorization_insert(clUnit *unit, const clAuthorization *authorization);
 
 /*
@@ -74,8 +75,9 @@ extern void cl_authorization_insert(clUnit *unit, const clAuthorization *authori
  */
 extern void cl_authorization_store(clUnit *unit, clAuthorization *authorization);
 
-/* Live holds that expired before an instant, oldest first. */
+/* Live holds that expired before an instant, oldest first; or those of an organisation, expired or not. */
 extern clScan *cl_authorization_scan_expired(clUnit *unit, TimestampTz as_of);
-extern bool cl_authorization_next_expired(clScan *scan, clAuthorization *authorization);
+extern clScan *cl_authorization_scan_open(clUnit *unit, text *org_id);
+extern bool cl_authorization_next(clScan *scan, clAuthorization *authorization);
 
 #endif /* CL_AUTHORIZATION_H */

@@ -14,6 +14,8 @@
 
 #include "utils/elog.h"
 
+#define ERRCODE_CL_CLASS MAKE_SQLSTATE('L', 'C', '0', '0', '0')
+
 #define ERRCODE_CL_INSUFFICIENT_CREDITS			MAKE_SQLSTATE('L', 'C', '0', '0', '1')
 #define ERRCODE_CL_ACCOUNT_NOT_FOUND			MAKE_SQLSTATE('L', 'C', '0', '0', '2')
 #define ERRCODE_CL_AUTHORIZATION_NOT_FOUND		MAKE_SQLSTATE('L', 'C', '0', '0', '3')

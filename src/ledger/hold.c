@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * hold.c
- *	  Holding credits: authorize, extend.
+ *	  Holding credits, or charging them at once.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,19 +13,25 @@
 #include "compat.h"
 #include "ledger/arguments.h"
 #include "ledger/authorization_id.h"
+#include "ledger/entry.h"
 #include "ledger/errors.h"
 #include "ledger/hold.h"
 #include "ledger/results.h"
 #include "ledger/settings.h"
-#include "ledger/transition.h"
+#include "ledger/settlement.h"
 #include "ledger/verbs.h"
 
+static void hold_set_amount(clUnit *unit, clAccount *account, clAuthorization *authorization, int64 amount,
+							clTally *tally);
+static void require_not_frozen(const clAccount *account);
+static void require_not_below_charged(const clAuthorization *authorization, int64 amount);
 pg_noreturn static void raise_detached(const clIdempotency *call);
 
 bool
-cl_hold(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *timeout,
-		clAuthorization *authorization)
+cl_hold(clUnit *unit, clAccount *account, clHoldRequest *request, clAuthorization *authorization, clTally *tally)
 {
+	clIdempotency *call = &request->call;
+	TimestampTz wall;
 	TimestampTz now;
 
 	if (cl_idempotency_replay(unit, account, call))
@@ -35,77 +41,69 @@ cl_hold(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *t
 		return false;
 	}
 
-	cl_hold_require(account, call->amount);
-	now = cl_account_now(account);
+	cl_hold_require(unit, account, call->amount, tally);
+	wall = GetCurrentTimestamp();
+	now = cl_account_instant(account, wall);
+
+	memset(authorization, 0, sizeof(clAuthorization));
 	authorization->authorization_id = cl_authorization_id_make(now, account->org_id);
 	authorization->org_id = account->org_id;
 	authorization->campaign_id = call->campaign_id;
 	authorization->idempotency_key = call->key;
-	authorization->status = CL_AUTHORIZED;
 	authorization->amount = call->amount;
 	authorization->authorized_amount = call->amount;
+	authorization->timeout_action = request->timeout_action;
 	authorization->created_at = now;
-	authorization->expires_at = timeout != NULL ? cl_timeout_end(now, timeout) :
-												  TimestampTzPlusMilliseconds(now, (int64) cl_commit_timeout * 1000);
+	authorization->metadata = request->metadata;
+	if (request->is_charge)
+	{
+		authorization->status = CL_COMMITTED;
+		authorization->expires_at = authorization->settled_at = now;
+		authorization->settled_by = CL_CALLER;
+	}
+	else
+	{
+		/* Instants of an account never go back; the time that a hold has follows the clock on the wall. */
+		authorization->status = CL_AUTHORIZED;
+		authorization->expires_at = request->timeout != NULL ?
+			cl_timeout_end(wall, request->timeout) :
+			TimestampTzPlusMilliseconds(wall, (int64) cl_commit_timeout * 1000);
+	}
 	cl_authorization_insert(unit, authorization);
 
 	call->authorization_id = authorization->authorization_id;
 	call->created_at = now;
 	cl_idempotency_insert(unit, account, call);
 
-	cl_account_hold(account, call->amount);
+	if (request->is_charge)
+	{
+		clEntry entry = {.kind = CL_ENTRY_COMMIT,
+						 .amount = -call->amount,
+						 .authorization_id = authorization->authorization_id};
+
+		cl_entry_post(unit, account, now, &entry);
+	}
+	else
+		cl_account_hold(account, call->amount);
 	return true;
 }
 
 void
-cl_hold_require(const clAccount *account, int64 amount)
+cl_hold_require(clUnit *unit, clAccount *account, int64 amount, clTally *tally)
+{
+	require_not_frozen(account);
+	cl_make_available(unit, account, amount, NULL, tally);
+}
+
+static void
+require_not_frozen(const clAccount *account)
 {
 	if (account->frozen)
 		ereport(ERROR,
 				(errcode(ERRCODE_CL_ACCOUNT_FROZEN),
 				 errmsg("account of organisation \"%s\" is frozen", text_to_cstring(account->org_id)),
-				 errdetail("A frozen account takes no new holds; those it has can still be settled."),
+				 errdetail("A frozen account takes no new holds, raises and charges; holds it has can be settled."),
 				 errhint("credit_account_configure() with frozen => false opens it again.")));
-	cl_account_require_available(account, amount);
-}
-
-/*
- * credit_authorize(org_id, amount, campaign_id, idempotency_key, timeout,
- *		timeout_action, metadata)
- */
-Datum
-cl_authorize(FunctionCallInfo fcinfo, clTally *tally)
-{
-	text *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
-	int64 amount = cl_arg_amount(fcinfo, 1, "amount", 1);
-	text *campaign_id = cl_arg_optional_identifier(fcinfo, 2, "campaign_id");
-	text *key = cl_arg_optional_identifier(fcinfo, 3, "idempotency_key");
-	Interval *timeout = cl_arg_optional_timeout(fcinfo, 4, "timeout");
-	clIdempotency call = {.operation = CL_OP_AUTHORIZE, .has_amount = true, .amount = amount};
-	clAuthorization authorization = {.timeout_action = cl_timeout_action};
-	clUnit *unit;
-	clAccount account;
-	bool replayed;
-	Datum result;
-
-	call.campaign_id = campaign_id;
-	call.key = key != NULL ? key : campaign_id;
-	cl_require_not_null(call.key == NULL, "idempotency_key");
-	if (!PG_ARGISNULL(5))
-		authorization.timeout_action = cl_enum_label(CL_ENUM_TIMEOUT_ACTION, PG_GETARG_DATUM(5));
-	if (!PG_ARGISNULL(6))
-		authorization.metadata = PG_GETARG_VARLENA_P(6);
-
-	tally->org_id = org_id;
-	unit = cl_unit_begin("credit_authorize()");
-	cl_account_lock(unit, org_id, &account);
-	replayed = !cl_hold(unit, &account, &call, timeout, &authorization);
-	if (!replayed)
-		cl_account_store(unit, &account);
-	cl_tally_answer(tally, replayed);
-	result = cl_authorization_result(&authorization, &account, replayed);
-	cl_unit_end(unit);
-	return result;
 }
 
 /* The call was made before, but of what it made only the idempotency row is left. */
@@ -120,34 +118,84 @@ raise_detached(const clIdempotency *call)
 	pg_unreachable();
 }
 
-/* credit_extend(authorization_id, timeout) */
+/* ------------------------------------------------------------------------
+ * Extending
+ * ------------------------------------------------------------------------
+ */
+
+/* credit_extend(authorization_id, timeout, amount) */
 Datum
 cl_extend(FunctionCallInfo fcinfo, clTally *tally)
 {
 	text *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
 	Interval *timeout = cl_arg_optional_timeout(fcinfo, 1, "timeout");
+	int64 amount = PG_ARGISNULL(2) ? 0 : cl_arg_amount(fcinfo, 2, "amount", 1);
 	clUnit *unit;
 	clAccount account;
 	clAuthorization authorization;
-	TimestampTz now;
+	TimestampTz wall;
+	TimestampTz expires_at;
 	clState state;
+	bool replayed;
 	Datum result;
 
-	cl_require_not_null(timeout == NULL, "timeout");
+	cl_require_either(timeout == NULL && amount == 0, "timeout", "amount");
 
 	unit = cl_unit_begin("credit_extend()");
 	cl_authorization_lock(unit, authorization_id, &account, &authorization, tally);
-	now = cl_account_now(&account);
-	state = cl_state(&authorization, now);
+	wall = GetCurrentTimestamp();
+	state = cl_state(&authorization, wall);
 	if (cl_effect(state, CL_VERB_EXTEND) != CL_EFFECT_APPLY)
 		cl_raise_invalid_transition(&authorization, state, CL_VERB_EXTEND);
-	authorization.expires_at = cl_timeout_end(now, timeout);
-	cl_authorization_store(unit, &authorization);
 
-	/* The account says when it last changed: a transaction with an older snapshot must not miss this. */
-	cl_account_store(unit, &account);
-	cl_tally_answer(tally, false);
-	result = cl_authorization_result(&authorization, &account, false);
+	/* What came late must not shorten what came before it. */
+	expires_at = timeout == NULL ? authorization.expires_at :
+								   Max(authorization.expires_at, cl_timeout_end(wall, timeout));
+	if (amount == 0)
+		amount = authorization.authorized_amount;
+	replayed = expires_at == authorization.expires_at && amount == authorization.authorized_amount;
+	if (!replayed)
+	{
+		hold_set_amount(unit, &account, &authorization, amount, tally);
+		authorization.expires_at = expires_at;
+		cl_authorization_store(unit, &authorization);
+
+		/* The account says when it last changed: a transaction with an older snapshot must not miss this. */
+		(void) cl_account_instant(&account, wall);
+		cl_account_store(unit, &account);
+	}
+	cl_tally_answer(tally, replayed);
+	result = cl_authorization_result(&authorization, &account, replayed);
 	cl_unit_end(unit);
 	return result;
+}
+
+static void
+hold_set_amount(clUnit *unit, clAccount *account, clAuthorization *authorization, int64 amount, clTally *tally)
+{
+	int64 more = amount - authorization->authorized_amount;
+
+	require_not_below_charged(authorization, amount);
+	if (more > 0)
+	{
+		require_not_frozen(account);
+		cl_make_available(unit, account, more, authorization->authorization_id, tally);
+	}
+	cl_account_hold(account, more);
+	authorization->amount += more;
+	authorization->authorized_amount = amount;
+}
+
+static void
+require_not_below_charged(const clAuthorization *authorization, int64 amount)
+{
+	if (amount >= authorization->committed_amount)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_CL_IDEMPOTENCY_CONFLICT),
+			 errmsg("authorization \"%s\" is charged with more already",
+					text_to_cstring(authorization->authorization_id)),
+			 errdetail("Stored: committed_amount %lld. Passed: amount %lld.",
+					   (long long) authorization->committed_amount, (long long) amount),
+			 errhint("credit_commit() settles it with what was used, and releases the rest.")));
 }

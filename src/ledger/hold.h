@@ -1,28 +1,37 @@
 /*-------------------------------------------------------------------------
  *
  * hold.h
- *	  Holding credits.
+ *	  Holding credits, or charging them at once.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef CL_HOLD_H
 #define CL_HOLD_H
 
-#include "ledger/authorization.h"
-#include "ledger/idempotency.h"
 #include "utils/timestamp.h"
 
+#include "ledger/authorization.h"
+#include "ledger/idempotency.h"
+
+/* What credit_authorize() or credit_charge() was asked for. */
+typedef struct clHoldRequest
+{
+	clIdempotency call;
+	bool is_charge;			 /* nothing is held: it is born committed */
+	const Interval *timeout; /* NULL: credit_ledger.commit_timeout */
+	clTimeoutAction timeout_action;
+	struct varlena *metadata; /* jsonb, or NULL */
+} clHoldRequest;
+
 /*
- * Hold call->amount credits of a locked account until timeout from now (NULL:
- * credit_ledger.commit_timeout).  The caller has filled in the call, and
- * timeout_action and metadata of the authorization.  Returns false if the
- * call was made before, with the authorization as it stands now; else the
- * caller stores the account.  LC001, LC004, LC007.
+ * Hold or charge credits of a locked account.  Returns false if the call was
+ * made before, with the authorization as it stands now; else the caller
+ * stores the account.  LC001, LC004, LC007, before anything is written.
  */
-extern bool cl_hold(clUnit *unit, clAccount *account, clIdempotency *call, const Interval *timeout,
-					clAuthorization *authorization);
+extern bool cl_hold(clUnit *unit, clAccount *account, clHoldRequest *request, clAuthorization *authorization,
+					clTally *tally);
 
 /* LC001, LC007: raises what a new hold of so many credits would. */
-extern void cl_hold_require(const clAccount *account, int64 amount);
+extern void cl_hold_require(clUnit *unit, clAccount *account, int64 amount, clTally *tally);
 
 #endif /* CL_HOLD_H */

@@ -49,7 +49,7 @@ cl_grant(FunctionCallInfo fcinfo, clTally *tally)
 	cl_account_lock_or_create(unit, org_id, &account);
 	replayed = movement_replay(unit, &account, &call, &entry);
 	if (!replayed)
-		movement_post(unit, &account, &call, &entry, cl_account_now(&account));
+		movement_post(unit, &account, &call, &entry, cl_account_instant(&account, GetCurrentTimestamp()));
 	return movement_finish(unit, &account, &entry, replayed, tally);
 }
 
@@ -70,19 +70,14 @@ cl_adjust(FunctionCallInfo fcinfo, clTally *tally)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"amount\" must not be 0")));
-	cl_require_not_null(PG_ARGISNULL(3), "reason");
-	entry.reason = cl_arg_optional_text(fcinfo, 3);
-	if (VARSIZE_ANY_EXHDR(entry.reason) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"reason\" must not be empty")));
+	entry.reason = cl_arg_reason(fcinfo, 3, "reason");
 
 	tally->org_id = org_id;
 	unit = cl_unit_begin("credit_adjust()");
 	cl_account_lock(unit, org_id, &account);
 	replayed = movement_replay(unit, &account, &call, &entry);
 	if (!replayed)
-		movement_post(unit, &account, &call, &entry, cl_account_now(&account));
+		movement_post(unit, &account, &call, &entry, cl_account_instant(&account, GetCurrentTimestamp()));
 	return movement_finish(unit, &account, &entry, replayed, tally);
 }
 
@@ -111,8 +106,8 @@ cl_refund(FunctionCallInfo fcinfo, clTally *tally)
 	replayed = movement_replay(unit, &account, &call, &entry);
 	if (!replayed)
 	{
-		TimestampTz now = cl_account_now(&account);
-		clState state = cl_state(&authorization, now);
+		TimestampTz wall = GetCurrentTimestamp();
+		clState state = cl_state(&authorization, wall);
 
 		if (cl_effect(state, CL_VERB_REFUND) != CL_EFFECT_APPLY)
 			cl_raise_invalid_transition(&authorization, state, CL_VERB_REFUND);
@@ -123,7 +118,7 @@ cl_refund(FunctionCallInfo fcinfo, clTally *tally)
 		authorization.refunded_amount += entry.amount;
 		authorization.settled_by = CL_CALLER;
 		cl_authorization_store(unit, &authorization);
-		movement_post(unit, &account, &call, &entry, now);
+		movement_post(unit, &account, &call, &entry, cl_account_instant(&account, wall));
 	}
 	return movement_finish(unit, &account, &entry, replayed, tally);
 }

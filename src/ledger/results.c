@@ -9,12 +9,13 @@
 
 #include "access/htup_details.h"
 #include "funcapi.h"
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
 #include "ledger/results.h"
 
-#define MAX_ATTRIBUTES 15
+#define MAX_ATTRIBUTES 17
 
 typedef struct Answer
 {
@@ -25,6 +26,7 @@ typedef struct Answer
 
 static void add_authorization(Answer *answer, const clAuthorization *authorization, int64 available, bool replayed);
 static void add(Answer *answer, Datum value, bool isnull);
+static void add_nothing(Answer *answer, int columns);
 static void add_text(Answer *answer, const text *value);
 static Datum form(Answer *answer, clTypeId type);
 
@@ -45,6 +47,22 @@ cl_authorization_item_put(ReturnSetInfo *rsinfo, int ord, const clAuthorization 
 
 	add(&answer, Int32GetDatum(ord), false);
 	add_authorization(&answer, authorization, available, replayed);
+	add_nothing(&answer, 2);
+	Assert(rsinfo->setDesc->natts == answer.natts);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, answer.values, answer.nulls);
+}
+
+void
+cl_refused_item_put(ReturnSetInfo *rsinfo, int ord, const clRefusal *refusal)
+{
+	Answer answer = {0};
+
+	add(&answer, Int32GetDatum(ord), false);
+	add_text(&answer, refusal->authorization_id);
+	add_text(&answer, refusal->org_id);
+	add_nothing(&answer, 12);
+	add(&answer, CStringGetTextDatum(unpack_sql_state(refusal->sqlstate)), false);
+	add(&answer, CStringGetTextDatum(refusal->message), false);
 	Assert(rsinfo->setDesc->natts == answer.natts);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, answer.values, answer.nulls);
 }
@@ -107,6 +125,13 @@ add(Answer *answer, Datum value, bool isnull)
 	answer->values[answer->natts] = value;
 	answer->nulls[answer->natts] = isnull;
 	answer->natts++;
+}
+
+static void
+add_nothing(Answer *answer, int columns)
+{
+	while (columns-- > 0)
+		add(answer, (Datum) 0, true);
 }
 
 static void

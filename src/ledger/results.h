@@ -20,6 +20,9 @@ extern Datum cl_authorization_result(const clAuthorization *authorization, const
 extern void cl_authorization_item_put(ReturnSetInfo *rsinfo, int ord, const clAuthorization *authorization,
 									  int64 available, bool replayed);
 
+/* The same for an item that was refused: what it is about, and why. */
+extern void cl_refused_item_put(ReturnSetInfo *rsinfo, int ord, const clRefusal *refusal);
+
 /* A credit_movement. */
 extern Datum cl_movement_result(const clEntry *entry, const clAccount *account, bool replayed);
 

@@ -1,95 +1,262 @@
 /*-------------------------------------------------------------------------
  *
  * settlement.c
- *	  Settling authorizations: commit, revert, expire, and true-ups.
+ *	  What authorizations are charged: commit, revert, expire, and what
+ *	  corrects these later.
  *
  * All of them are one thing: what the organisation is charged changes from
- * what it was (nothing, while held) to what it shall be (nothing, once
- * reverted), the difference is one entry, and a hold that was live is
- * released.
+ * what it was (nothing, or parts, while held) to what it shall be, the
+ * difference is one entry, and what the hold no longer needs is released.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "ledger/arguments.h"
 #include "ledger/entry.h"
 #include "ledger/errors.h"
-#include "ledger/results.h"
+#include "ledger/identifier.h"
 #include "ledger/settlement.h"
-#include "ledger/verbs.h"
 
-static Datum settle_by_caller(const char *what, text *authorization_id, const clSettlement *settlement, clTally *tally);
-static void settlement_apply(clUnit *unit, clAccount *account, clAuthorization *authorization,
-							 clStatus status, int64 charge, clActor actor, TimestampTz now);
+/* What a settlement makes of an authorization; the status is authorized where only a part is charged. */
+typedef struct Outcome
+{
+	clStatus status;
+	int64 charge; /* in all */
+	clActor actor;
+	text *reason;
+} Outcome;
+
+static Outcome settlement_outcome(const clAuthorization *authorization, const clSettlement *settlement);
+static bool settlement_is_replay(const clAuthorization *authorization, clEffect effect,
+								 const clSettlement *settlement);
+static void settlement_require_legal(const clAccount *account, const clAuthorization *authorization, clState state,
+									 const clSettlement *settlement);
+static void outcome_apply(clUnit *unit, clAccount *account, clAuthorization *authorization, const Outcome *outcome,
+						  TimestampTz wall);
+static List *expired_holds(clUnit *unit, const clAccount *account, const text *except);
+static int compare_expiry(const ListCell *a, const ListCell *b);
 static void require_within_overage(const clAccount *account, const clAuthorization *authorization, int64 used);
+static void require_within_hold(const clAuthorization *authorization, int64 used);
+static void require_not_below_charged(const clAuthorization *authorization, int64 used);
 pg_noreturn static void raise_committed_with_another_amount(const clAuthorization *authorization, int64 used);
 
 bool
-cl_settle(clUnit *unit, clAccount *account, clAuthorization *authorization, const clSettlement *settlement)
+cl_settle(clUnit *unit, clAccount *account, clAuthorization *authorization, const clSettlement *settlement,
+		  clTally *tally)
 {
-	TimestampTz now = cl_account_now(account);
-	clState state = cl_state(authorization, now);
+	TimestampTz wall = GetCurrentTimestamp();
+	clState state = cl_state(authorization, wall);
 	clEffect effect = cl_effect(state, settlement->verb);
-	bool committing = settlement->verb == CL_VERB_COMMIT ||
-		(settlement->verb == CL_VERB_EXPIRE && authorization->timeout_action == CL_TIMEOUT_COMMIT);
-	bool by_caller = settlement->verb != CL_VERB_EXPIRE;
+	bool is_open = authorization->status == CL_AUTHORIZED;
+	Outcome outcome;
+
+	Assert(settlement->all || settlement->verb == CL_VERB_COMMIT || settlement->verb == CL_VERB_COMMIT_PART);
+
+	if (effect == CL_EFFECT_NONE || settlement_is_replay(authorization, effect, settlement))
+		return false;
+	settlement_require_legal(account, authorization, state, settlement);
+
+	outcome = settlement_outcome(authorization, settlement);
+	cl_make_available(unit, account,
+					  outcome.charge - (is_open ? authorization->authorized_amount : cl_authorization_charged(authorization)),
+					  authorization->authorization_id, tally);
+	outcome_apply(unit, account, authorization, &outcome, wall);
+	return true;
+}
+
+static Outcome
+settlement_outcome(const clAuthorization *authorization, const clSettlement *settlement)
+{
+	int64 parts = authorization->committed_amount;
+	bool expires = settlement->verb == CL_VERB_EXPIRE;
+	Outcome outcome = {.actor = expires ? CL_TIMEOUT : CL_CALLER, .reason = settlement->reason};
+
+	if (settlement->verb == CL_VERB_COMMIT || settlement->verb == CL_VERB_COMMIT_PART ||
+		(expires && authorization->timeout_action == CL_TIMEOUT_COMMIT))
+	{
+		outcome.status = settlement->verb == CL_VERB_COMMIT_PART ? CL_AUTHORIZED : CL_COMMITTED;
+		outcome.charge = settlement->all ? authorization->authorized_amount : settlement->used;
+	}
+	else
+	{
+		/* What was charged in parts was used. */
+		outcome.status = parts > 0 ? CL_COMMITTED : CL_REVERTED;
+		outcome.charge = parts;
+	}
+	return outcome;
+}
+
+static bool
+settlement_is_replay(const clAuthorization *authorization, clEffect effect, const clSettlement *settlement)
+{
+	if (settlement->verb == CL_VERB_COMMIT_PART && effect == CL_EFFECT_APPLY)
+		return settlement->used == authorization->committed_amount;
+	if (settlement->verb == CL_VERB_COMMIT_PART)
+		return effect == CL_EFFECT_REPLAY && settlement->used <= authorization->amount;
+	return effect == CL_EFFECT_REPLAY && (settlement->all || settlement->used == authorization->amount);
+}
+
+static void
+settlement_require_legal(const clAccount *account, const clAuthorization *authorization, clState state,
+						 const clSettlement *settlement)
+{
+	clEffect effect = cl_effect(state, settlement->verb);
 	int64 used = settlement->all ? authorization->authorized_amount : settlement->used;
 
-	Assert(settlement->all || settlement->verb == CL_VERB_COMMIT);
-
-	if (effect == CL_EFFECT_NONE)
-		return false;
-	if (effect == CL_EFFECT_REPLAY && (settlement->all || used == authorization->amount))
-		return false;
-
-	if (committing)
+	if (settlement->verb == CL_VERB_COMMIT)
+	{
 		require_within_overage(account, authorization, used);
-	if (effect == CL_EFFECT_REPLAY)
-		raise_committed_with_another_amount(authorization, used);
-	if (effect == CL_EFFECT_REFUSE)
+		if (effect == CL_EFFECT_REPLAY)
+			raise_committed_with_another_amount(authorization, used);
+	}
+	if (effect != CL_EFFECT_APPLY)
 		cl_raise_invalid_transition(authorization, state, settlement->verb);
+	if (settlement->verb == CL_VERB_COMMIT || settlement->verb == CL_VERB_COMMIT_PART)
+		require_not_below_charged(authorization, used);
+	if (settlement->verb == CL_VERB_COMMIT_PART)
+		require_within_hold(authorization, used);
+}
 
-	authorization->reason = settlement->reason;
-	settlement_apply(unit, account, authorization,
-					 committing ? CL_COMMITTED : CL_REVERTED,
-					 committing ? used : 0,
-					 by_caller ? CL_CALLER : CL_TIMEOUT,
-					 now);
+bool
+cl_correct_charge(clUnit *unit, clAccount *account, clAuthorization *authorization, int64 used, text *reason)
+{
+	TimestampTz wall = GetCurrentTimestamp();
+	clState state = cl_state(authorization, wall);
+	Outcome outcome = {.status = CL_COMMITTED, .charge = used, .actor = CL_CALLER, .reason = reason};
+
+	if (cl_effect(state, CL_VERB_CORRECT) != CL_EFFECT_APPLY)
+		cl_raise_invalid_transition(authorization, state, CL_VERB_CORRECT);
+	if (used == cl_authorization_charged(authorization))
+		return false;
+	if (used < authorization->refunded_amount)
+		ereport(ERROR,
+				(errcode(ERRCODE_CL_REFUND_EXCEEDS_COMMITTED),
+				 errmsg("more is refunded of authorization \"%s\" than it shall be worth",
+						text_to_cstring(authorization->authorization_id)),
+				 errdetail("Refunded are %lld, passed is %lld.",
+						   (long long) authorization->refunded_amount, (long long) used)));
+	outcome_apply(unit, account, authorization, &outcome, wall);
 	return true;
 }
 
 static void
-settlement_apply(clUnit *unit, clAccount *account, clAuthorization *authorization,
-				 clStatus status, int64 charge, clActor actor, TimestampTz now)
+outcome_apply(clUnit *unit, clAccount *account, clAuthorization *authorization, const Outcome *outcome,
+			  TimestampTz wall)
 {
+	TimestampTz now = cl_account_instant(account, wall);
 	bool was_open = authorization->status == CL_AUTHORIZED;
 	int64 charged = cl_authorization_charged(authorization);
-	int64 covered = was_open ? authorization->amount : charged;
 	clEntry entry = {
 		.kind = was_open ? CL_ENTRY_COMMIT : CL_ENTRY_TRUE_UP,
-		.amount = charged - charge,
+		.amount = charged - outcome->charge,
 		.authorization_id = authorization->authorization_id,
-		.reason = authorization->reason};
+		.reason = outcome->reason};
 
-	/* A refund makes a commit the caller's, so it never stands between. */
-	Assert(authorization->refunded_amount == 0);
+	Assert(outcome->charge >= authorization->refunded_amount);
 
-	cl_account_require_available(account, charge - covered);
-	if (was_open)
-		cl_account_hold(account, -authorization->amount);
+	if (outcome->status == CL_AUTHORIZED)
+	{
+		cl_account_hold(account, charged - outcome->charge);
+		authorization->committed_amount = outcome->charge;
+		authorization->amount = authorization->authorized_amount - outcome->charge;
+	}
+	else
+	{
+		if (was_open)
+			cl_account_hold(account, -authorization->amount);
+		authorization->status = outcome->status;
+		authorization->amount = outcome->status == CL_COMMITTED ? outcome->charge : authorization->authorized_amount;
+		authorization->settled_at = now;
+		authorization->settled_by = outcome->actor;
+		authorization->reason = outcome->reason;
+	}
 	cl_entry_post(unit, account, now, &entry);
-
-	authorization->status = status;
-	authorization->amount = status == CL_COMMITTED ? charge : authorization->authorized_amount;
-	authorization->settled_at = now;
-	authorization->settled_by = actor;
 	cl_authorization_store(unit, authorization);
 }
+
+/* ------------------------------------------------------------------------
+ * Expired holds in the way of a call
+ * ------------------------------------------------------------------------
+ */
+
+/* First only reckoned, so that a call that is refused all the same says the right figures and has written nothing. */
+void
+cl_make_available(clUnit *unit, clAccount *account, int64 amount, const text *except, clTally *tally)
+{
+	static const clSettlement expiry = {.verb = CL_VERB_EXPIRE, .all = true};
+	clAccount forecast;
+	List *holds;
+	ListCell *lc;
+
+	if (cl_account_has_available(account, amount))
+		return;
+
+	holds = expired_holds(unit, account, except);
+	forecast = *account;
+	foreach(lc, holds)
+	{
+		const clAuthorization *hold = lfirst(lc);
+		Outcome outcome = settlement_outcome(hold, &expiry);
+
+		cl_account_hold(&forecast, -hold->amount);
+		cl_account_move(&forecast, hold->committed_amount - outcome.charge);
+	}
+	cl_account_require_available(&forecast, amount);
+
+	foreach(lc, holds)
+	{
+		CHECK_FOR_INTERRUPTS();
+		(void) cl_settle(unit, account, lfirst(lc), &expiry, tally);
+	}
+	tally->expired += list_length(holds);
+	cl_unit_refresh(unit);
+}
+
+/* The oldest first, as the sweep has it. */
+static List *
+expired_holds(clUnit *unit, const clAccount *account, const text *except)
+{
+	TimestampTz wall = GetCurrentTimestamp();
+	clScan *scan = cl_authorization_scan_open(unit, account->org_id);
+	clAuthorization hold;
+	List *holds = NIL;
+
+	while (cl_authorization_next(scan, &hold))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (hold.expires_at < wall && !cl_identifier_equal(hold.authorization_id, except))
+		{
+			clAuthorization *kept = palloc(sizeof(clAuthorization));
+
+			*kept = hold;
+			holds = lappend(holds, kept);
+		}
+	}
+	cl_scan_end(scan);
+	list_sort(holds, compare_expiry);
+	return holds;
+}
+
+static int
+compare_expiry(const ListCell *a, const ListCell *b)
+{
+	const clAuthorization *left = lfirst(a);
+	const clAuthorization *right = lfirst(b);
+
+	if (left->expires_at != right->expires_at)
+		return left->expires_at < right->expires_at ? -1 : 1;
+	return cl_identifier_compare(left->authorization_id, right->authorization_id);
+}
+
+/* ------------------------------------------------------------------------
+ * Refusals
+ * ------------------------------------------------------------------------
+ */
 
 static void
 require_within_overage(const clAccount *account, const clAuthorization *authorization, int64 used)
@@ -103,7 +270,36 @@ require_within_overage(const clAccount *account, const clAuthorization *authoriz
 			 errdetail("Used are %lld, authorized are %lld; the organisation's overage limit is %lld.",
 					   (long long) used, (long long) authorization->authorized_amount,
 					   (long long) account->overage_limit),
-			 errhint("Commit what is authorized, and take the rest with a second authorization.")));
+			 errhint("Raise the hold first with credit_extend(), or commit what is authorized "
+					 "and charge the rest with credit_charge().")));
+}
+
+static void
+require_within_hold(const clAuthorization *authorization, int64 used)
+{
+	if (used <= authorization->authorized_amount)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_CL_AMOUNT_EXCEEDS_AUTHORIZATION),
+			 errmsg("amount exceeds what authorization \"%s\" holds",
+					text_to_cstring(authorization->authorization_id)),
+			 errdetail("Used are %lld, authorized are %lld.",
+					   (long long) used, (long long) authorization->authorized_amount),
+			 errhint("Raise the hold first, with credit_extend(authorization_id, amount => ...).")));
+}
+
+static void
+require_not_below_charged(const clAuthorization *authorization, int64 used)
+{
+	if (used >= authorization->committed_amount)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_CL_IDEMPOTENCY_CONFLICT),
+			 errmsg("authorization \"%s\" is charged with more already",
+					text_to_cstring(authorization->authorization_id)),
+			 errdetail("Stored: committed_amount %lld. Passed: amount %lld.",
+					   (long long) authorization->committed_amount, (long long) used),
+			 errhint("The amount is the total used so far. credit_refund() gives credits back once all is settled.")));
 }
 
 static void
@@ -115,53 +311,6 @@ raise_committed_with_another_amount(const clAuthorization *authorization, int64 
 					text_to_cstring(authorization->authorization_id)),
 			 errdetail("Stored: amount %lld. Passed: amount %lld.",
 					   (long long) authorization->amount, (long long) used),
-			 errhint("credit_refund() gives credits back, credit_adjust() takes more.")));
+			 errhint("credit_correct() sets what it was really worth, credit_refund() gives credits back.")));
 	pg_unreachable();
-}
-
-/* ------------------------------------------------------------------------
- * SQL functions
- * ------------------------------------------------------------------------
- */
-
-/* credit_commit(authorization_id, amount_used) */
-Datum
-cl_commit(FunctionCallInfo fcinfo, clTally *tally)
-{
-	text *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
-	clSettlement settlement = {.verb = CL_VERB_COMMIT, .all = PG_ARGISNULL(1)};
-
-	if (!settlement.all)
-		settlement.used = cl_arg_amount(fcinfo, 1, "amount_used", 0);
-	return settle_by_caller("credit_commit()", authorization_id, &settlement, tally);
-}
-
-/* credit_revert(authorization_id, reason) */
-Datum
-cl_revert(FunctionCallInfo fcinfo, clTally *tally)
-{
-	text *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
-	clSettlement settlement = {.verb = CL_VERB_REVERT, .all = true};
-
-	settlement.reason = cl_arg_optional_text(fcinfo, 1);
-	return settle_by_caller("credit_revert()", authorization_id, &settlement, tally);
-}
-
-static Datum
-settle_by_caller(const char *what, text *authorization_id, const clSettlement *settlement, clTally *tally)
-{
-	clUnit *unit = cl_unit_begin(what);
-	clAccount account;
-	clAuthorization authorization;
-	bool done;
-	Datum result;
-
-	cl_authorization_lock(unit, authorization_id, &account, &authorization, tally);
-	done = cl_settle(unit, &account, &authorization, settlement);
-	if (done)
-		cl_account_store(unit, &account);
-	cl_tally_answer(tally, !done);
-	result = cl_authorization_result(&authorization, &account, !done);
-	cl_unit_end(unit);
-	return result;
 }

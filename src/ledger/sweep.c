@@ -110,7 +110,7 @@ cl_sweep_oldest(TimestampTz as_of)
 	clAuthorization authorization;
 	TimestampTz oldest = 0;
 
-	if (cl_authorization_next_expired(scan, &authorization))
+	if (cl_authorization_next(scan, &authorization))
 		oldest = authorization.expires_at;
 	cl_scan_end(scan);
 	cl_unit_end(unit);
@@ -123,7 +123,7 @@ chunk_read(clScan *scan, Chunk *chunk, int max_rows)
 	clAuthorization authorization;
 
 	chunk->count = 0;
-	while (chunk->count < Min(max_rows, CHUNK_ROWS) && cl_authorization_next_expired(scan, &authorization))
+	while (chunk->count < Min(max_rows, CHUNK_ROWS) && cl_authorization_next(scan, &authorization))
 	{
 		if (is_passed_over(chunk, authorization.org_id))
 			continue;
@@ -208,7 +208,8 @@ sweep_guarded(const Chunk *chunk, int first, int count, int *settled)
 			char *org_id = text_to_cstring(chunk->candidates[first].org_id);
 
 			pass_over(chunk, chunk->candidates[first].org_id);
-			cl_tally_refuse(chunk->tally, org_id, NULL, error->sqlerrcode, error->message);
+			chunk->tally->org_id = chunk->candidates[first].org_id;
+			(void) cl_tally_refuse(chunk->tally, error->sqlerrcode, error->message);
 			ereport(WARNING,
 					(errcode(error->sqlerrcode),
 					 errmsg("could not settle expired holds of organisation \"%s\": %s", org_id, error->message)));
@@ -251,7 +252,7 @@ sweep_organisation(const Chunk *chunk, int first, int count)
 
 			if (cl_authorization_find_open(unit, chunk->candidates[i].authorization_id, &authorization) &&
 				authorization.expires_at < chunk->as_of &&
-				cl_settle(unit, &account, &authorization, &expiry))
+				cl_settle(unit, &account, &authorization, &expiry, chunk->tally))
 				settled++;
 		}
 		if (settled > 0)

@@ -7,19 +7,29 @@
  */
 #include "postgres.h"
 
+#include "fmgr.h"
+
 #include "ledger/tally.h"
 
-/* The texts are copied. */
-void
-cl_tally_refuse(clTally *tally, const char *org_id, const char *authorization_id, int sqlstate, const char *message)
+static const text *copy_identifier(const text *identifier);
+
+const clRefusal *
+cl_tally_refuse(clTally *tally, int sqlstate, const char *message)
 {
 	MemoryContext old = MemoryContextSwitchTo(tally->context);
 	clRefusal *refusal = palloc(sizeof(clRefusal));
 
-	refusal->org_id = org_id != NULL ? pstrdup(org_id) : NULL;
-	refusal->authorization_id = authorization_id != NULL ? pstrdup(authorization_id) : NULL;
+	refusal->org_id = copy_identifier(tally->org_id);
+	refusal->authorization_id = copy_identifier(tally->authorization_id);
 	refusal->sqlstate = sqlstate;
 	refusal->message = pstrdup(message);
 	tally->refusals = lappend(tally->refusals, refusal);
 	MemoryContextSwitchTo(old);
+	return refusal;
+}
+
+static const text *
+copy_identifier(const text *identifier)
+{
+	return identifier == NULL ? NULL : (const text *) PG_DETOAST_DATUM_COPY(PointerGetDatum(identifier));
 }

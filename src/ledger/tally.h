@@ -17,8 +17,8 @@
 /* Something that was refused, and did not stop the call. */
 typedef struct clRefusal
 {
-	char *org_id;			/* or NULL */
-	char *authorization_id; /* or NULL */
+	const text *org_id;			  /* or NULL */
+	const text *authorization_id; /* or NULL */
 	int sqlstate;
 	char *message;
 } clRefusal;
@@ -34,6 +34,7 @@ typedef struct clTally
 	/* What it answered. */
 	int done;
 	int replayed;
+	int expired;	/* holds that it settled on its way, because their time had come */
 	List *refusals; /* of clRefusal */
 } clTally;
 
@@ -46,7 +47,7 @@ cl_tally_answer(clTally *tally, bool replayed)
 		tally->done++;
 }
 
-extern void cl_tally_refuse(clTally *tally, const char *org_id, const char *authorization_id,
-							int sqlstate, const char *message);
+/* What the tally is about was refused. */
+extern const clRefusal *cl_tally_refuse(clTally *tally, int sqlstate, const char *message);
 
 #endif /* CL_TALLY_H */

@@ -22,23 +22,26 @@
 
 /* clang-format off */
 static const clEffect effects[CL_NSTATES][CL_NVERBS] = {
-	/*                                 commit  revert  expire  extend  refund */
-	[CL_STATE_OPEN] =                 {APPLY,  APPLY,  APPLY,  APPLY,  REFUSE},
-	[CL_STATE_COMMITTED] =            {REPLAY, REFUSE, NONE,   REFUSE, APPLY},
-	[CL_STATE_REVERTED] =             {REFUSE, REPLAY, NONE,   REFUSE, REFUSE},
-	[CL_STATE_COMMITTED_BY_TIMEOUT] = {APPLY,  APPLY,  NONE,   REFUSE, APPLY},
-	[CL_STATE_REVERTED_BY_TIMEOUT] =  {APPLY,  APPLY,  NONE,   REFUSE, REFUSE},
-	[CL_STATE_COMMITTED_FINALLY] =    {REFUSE, REFUSE, NONE,   REFUSE, APPLY},
-	[CL_STATE_REVERTED_FINALLY] =     {REFUSE, REFUSE, NONE,   REFUSE, REFUSE},
+	/*                                 commit  part    revert  expire  extend  refund  correct */
+	[CL_STATE_OPEN] =                 {APPLY,  APPLY,  APPLY,  APPLY,  APPLY,  REFUSE, REFUSE},
+	[CL_STATE_COMMITTED] =            {REPLAY, REPLAY, REFUSE, NONE,   REFUSE, APPLY,  APPLY},
+	[CL_STATE_COMMITTED_IN_PART] =    {REPLAY, REPLAY, REPLAY, NONE,   REFUSE, APPLY,  APPLY},
+	[CL_STATE_REVERTED] =             {REFUSE, REFUSE, REPLAY, NONE,   REFUSE, REFUSE, APPLY},
+	[CL_STATE_COMMITTED_BY_TIMEOUT] = {APPLY,  REFUSE, APPLY,  NONE,   REFUSE, APPLY,  APPLY},
+	[CL_STATE_REVERTED_BY_TIMEOUT] =  {APPLY,  REFUSE, APPLY,  NONE,   REFUSE, REFUSE, APPLY},
+	[CL_STATE_COMMITTED_FINALLY] =    {REFUSE, REFUSE, REFUSE, NONE,   REFUSE, APPLY,  APPLY},
+	[CL_STATE_REVERTED_FINALLY] =     {REFUSE, REFUSE, REFUSE, NONE,   REFUSE, REFUSE, APPLY},
 };
 /* clang-format on */
 
 static const char *const participles[CL_NVERBS] = {
 	[CL_VERB_COMMIT] = "committed",
+	[CL_VERB_COMMIT_PART] = "charged in part",
 	[CL_VERB_REVERT] = "reverted",
 	[CL_VERB_EXPIRE] = "expired",
 	[CL_VERB_EXTEND] = "extended",
 	[CL_VERB_REFUND] = "refunded",
+	[CL_VERB_CORRECT] = "corrected",
 };
 
 static const char *remedy(clState state, clVerb verb);
@@ -50,8 +53,12 @@ cl_state(const clAuthorization *authorization, TimestampTz now)
 
 	if (authorization->status == CL_AUTHORIZED)
 		return CL_STATE_OPEN;
+	if (authorization->settled_by == CL_CALLER && committed)
+		return authorization->committed_amount > 0 && authorization->amount == authorization->committed_amount ?
+			CL_STATE_COMMITTED_IN_PART :
+			CL_STATE_COMMITTED;
 	if (authorization->settled_by == CL_CALLER)
-		return committed ? CL_STATE_COMMITTED : CL_STATE_REVERTED;
+		return CL_STATE_REVERTED;
 	if (now - authorization->settled_at < (int64) cl_true_up_window * USECS_PER_SEC)
 		return committed ? CL_STATE_COMMITTED_BY_TIMEOUT : CL_STATE_REVERTED_BY_TIMEOUT;
 	return committed ? CL_STATE_COMMITTED_FINALLY : CL_STATE_REVERTED_FINALLY;
@@ -69,8 +76,6 @@ cl_raise_invalid_transition(const clAuthorization *authorization, clState state,
 	const char *hint = remedy(state, verb);
 	char *detail;
 
-	Assert(cl_effect(state, verb) == CL_EFFECT_REFUSE);
-
 	if (state == CL_STATE_OPEN)
 		detail = pstrdup("It is authorized and not settled yet.");
 	else if (state == CL_STATE_COMMITTED_FINALLY || state == CL_STATE_REVERTED_FINALLY)
@@ -78,10 +83,15 @@ cl_raise_invalid_transition(const clAuthorization *authorization, clState state,
 						  "(credit_ledger.true_up_window = %s) has passed.",
 						  cl_enum_name(CL_ENUM_STATUS, authorization->status),
 						  GetConfigOptionByName("credit_ledger.true_up_window", NULL, false));
+	else if (authorization->settled_by == CL_TIMEOUT)
+		detail = psprintf("It was %s by timeout.", cl_enum_name(CL_ENUM_STATUS, authorization->status));
+	else if (authorization->status == CL_REVERTED)
+		detail = pstrdup("It is reverted.");
+	else if (authorization->refunded_amount > 0)
+		detail = psprintf("It is committed with amount %lld, of which %lld are refunded.",
+						  (long long) authorization->amount, (long long) authorization->refunded_amount);
 	else
-		detail = psprintf("It was %s by %s.",
-						  cl_enum_name(CL_ENUM_STATUS, authorization->status),
-						  authorization->settled_by == CL_CALLER ? "its caller" : "timeout");
+		detail = psprintf("It is committed with amount %lld.", (long long) authorization->amount);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_CL_INVALID_STATUS_TRANSITION),
@@ -96,16 +106,28 @@ cl_raise_invalid_transition(const clAuthorization *authorization, clState state,
 static const char *
 remedy(clState state, clVerb verb)
 {
-	bool committed = state == CL_STATE_COMMITTED ||
-		state == CL_STATE_COMMITTED_BY_TIMEOUT || state == CL_STATE_COMMITTED_FINALLY;
+	bool open = state == CL_STATE_OPEN;
+	bool reverted = state == CL_STATE_REVERTED || state == CL_STATE_REVERTED_BY_TIMEOUT ||
+		state == CL_STATE_REVERTED_FINALLY;
+	bool provisional = state == CL_STATE_COMMITTED_BY_TIMEOUT || state == CL_STATE_REVERTED_BY_TIMEOUT;
 
-	if (state == CL_STATE_OPEN && verb == CL_VERB_REFUND)
-		return "credit_revert() gives the whole hold back, credit_commit() the part that was not used.";
-	if (committed && verb == CL_VERB_REVERT)
-		return "credit_refund() gives committed credits back.";
-	if (committed && verb == CL_VERB_COMMIT)
-		return "credit_refund() gives credits back, credit_adjust() takes more.";
-	if (!committed && state != CL_STATE_OPEN && verb == CL_VERB_COMMIT)
-		return "Authorize again under a new idempotency key.";
-	return NULL;
+	switch (verb)
+	{
+		case CL_VERB_REFUND:
+			return open ? "Settle it first: credit_commit() charges what was used, credit_revert() gives the hold back." :
+						  NULL;
+		case CL_VERB_CORRECT:
+			return open ? "credit_commit() or credit_revert() settles it." : NULL;
+		case CL_VERB_REVERT:
+			return reverted ? NULL : "credit_refund() gives committed credits back.";
+		case CL_VERB_COMMIT_PART:
+			if (provisional)
+				return "credit_commit() with final => true still corrects what the timeout decided.";
+			/* FALLTHROUGH */
+		case CL_VERB_COMMIT:
+			return reverted ? "Authorize again under a new idempotency key." :
+							  "credit_correct() sets what it was really worth, credit_refund() gives credits back.";
+		default:
+			return NULL;
+	}
 }

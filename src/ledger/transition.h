@@ -17,7 +17,8 @@
 typedef enum clState
 {
 	CL_STATE_OPEN,
-	CL_STATE_COMMITTED, /* by the caller, whose word is final */
+	CL_STATE_COMMITTED,			/* by the caller, whose word is final */
+	CL_STATE_COMMITTED_IN_PART, /* the same, with just what was charged while it was open */
 	CL_STATE_REVERTED,
 	CL_STATE_COMMITTED_BY_TIMEOUT, /* inside the true-up window */
 	CL_STATE_REVERTED_BY_TIMEOUT,
@@ -30,23 +31,25 @@ typedef enum clState
 typedef enum clVerb
 {
 	CL_VERB_COMMIT,
+	CL_VERB_COMMIT_PART, /* final => false */
 	CL_VERB_REVERT,
 	CL_VERB_EXPIRE, /* the timeout, by the hold's timeout_action */
 	CL_VERB_EXTEND,
-	CL_VERB_REFUND
+	CL_VERB_REFUND,
+	CL_VERB_CORRECT
 } clVerb;
 
-#define CL_NVERBS (CL_VERB_REFUND + 1)
+#define CL_NVERBS (CL_VERB_CORRECT + 1)
 
 typedef enum clEffect
 {
 	CL_EFFECT_REFUSE, /* LC006 */
 	CL_EFFECT_NONE,	  /* nothing to do */
-	CL_EFFECT_REPLAY, /* done before; LC004 if with another amount */
+	CL_EFFECT_REPLAY, /* done before; LC004 or LC006 if with another amount */
 	CL_EFFECT_APPLY	  /* do it */
 } clEffect;
 
-/* The state an authorization is in at an instant. */
+/* The state an authorization is in at an instant of the clock on the wall. */
 extern clState cl_state(const clAuthorization *authorization, TimestampTz now);
 
 /* What a verb does to an authorization in a state. */

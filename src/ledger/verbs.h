@@ -22,12 +22,17 @@ extern Datum cl_grant(FunctionCallInfo fcinfo, clTally *tally);
 extern Datum cl_adjust(FunctionCallInfo fcinfo, clTally *tally);
 extern Datum cl_refund(FunctionCallInfo fcinfo, clTally *tally);
 
-/* hold.c */
+/* hold_functions.c */
 extern Datum cl_authorize(FunctionCallInfo fcinfo, clTally *tally);
 extern Datum cl_authorize_many(FunctionCallInfo fcinfo, clTally *tally);
+extern Datum cl_charge(FunctionCallInfo fcinfo, clTally *tally);
+extern Datum cl_charge_many(FunctionCallInfo fcinfo, clTally *tally);
+
+/* hold.c */
 extern Datum cl_extend(FunctionCallInfo fcinfo, clTally *tally);
 
-/* settlement.c */
+/* settlement_functions.c */
+extern Datum cl_correct(FunctionCallInfo fcinfo, clTally *tally);
 extern Datum cl_commit(FunctionCallInfo fcinfo, clTally *tally);
 extern Datum cl_commit_many(FunctionCallInfo fcinfo, clTally *tally);
 extern Datum cl_revert(FunctionCallInfo fcinfo, clTally *tally);

@@ -42,8 +42,11 @@ SQL_FUNCTION(credit_account_configure, CL_CALL_CONFIGURE, cl_account_configure);
 SQL_FUNCTION(credit_adjust, CL_CALL_ADJUST, cl_adjust);
 SQL_FUNCTION(credit_authorize, CL_CALL_AUTHORIZE, cl_authorize);
 SQL_FUNCTION(credit_authorize_many, CL_CALL_AUTHORIZE, cl_authorize_many);
+SQL_FUNCTION(credit_charge, CL_CALL_CHARGE, cl_charge);
+SQL_FUNCTION(credit_charge_many, CL_CALL_CHARGE, cl_charge_many);
 SQL_FUNCTION(credit_commit, CL_CALL_COMMIT, cl_commit);
 SQL_FUNCTION(credit_commit_many, CL_CALL_COMMIT, cl_commit_many);
+SQL_FUNCTION(credit_correct, CL_CALL_CORRECT, cl_correct);
 SQL_FUNCTION(credit_extend, CL_CALL_EXTEND, cl_extend);
 SQL_FUNCTION(credit_grant, CL_CALL_GRANT, cl_grant);
 SQL_FUNCTION(credit_refund, CL_CALL_REFUND, cl_refund);
@@ -82,6 +85,7 @@ cl_calls_count(clCall call, const clTally *tally)
 	if (!cl_shared_is_there())
 		return;
 	cl_outcomes_add_success(call, tally->done);
+	cl_outcomes_add_success(CL_CALL_SWEEP, tally->expired);
 	cl_count(call, CL_OUTCOME_REPLAYED, tally->replayed);
 	count_refusals(call, tally);
 }
@@ -95,7 +99,8 @@ count_refusals(clCall call, const clTally *tally)
 	{
 		const clRefusal *refusal = lfirst(lc);
 
-		count_failure(call, refusal->org_id, refusal->authorization_id, refusal->sqlstate, refusal->message);
+		count_failure(call, shown(refusal->org_id), shown(refusal->authorization_id),
+					  refusal->sqlstate, refusal->message);
 	}
 }
 

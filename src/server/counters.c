@@ -62,6 +62,8 @@ static const char *const call_names[CL_NCALLS] = {
 	[CL_CALL_REVERT] = "revert",
 	[CL_CALL_EXTEND] = "extend",
 	[CL_CALL_REFUND] = "refund",
+	[CL_CALL_CHARGE] = "charge",
+	[CL_CALL_CORRECT] = "correct",
 	[CL_CALL_CONFIGURE] = "configure",
 	[CL_CALL_SWEEP] = "sweep",
 };

@@ -26,7 +26,7 @@
 #define SAVE_FILE PGSTAT_STAT_PERMANENT_DIRECTORY "/credit_ledger.stat"
 
 /* Changes whenever what is saved does. */
-static const uint32 save_magic = 0x20261122;
+static const uint32 save_magic = 0x20261125;
 
 static shmem_request_hook_type previous_request_hook;
 static shmem_startup_hook_type previous_startup_hook;
