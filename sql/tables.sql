@@ -65,7 +65,7 @@ CREATE TABLE @extschema@.credit_ledger (
                        WHEN 'authorized' THEN amount = authorized_amount - coalesce(committed_amount, 0)
                        ELSE amount = authorized_amount END),
   CONSTRAINT credit_ledger_committed_amount_check
-    CHECK (committed_amount BETWEEN 1 AND authorized_amount AND status <> 'reverted' OR committed_amount IS NULL),
+    CHECK (committed_amount IS NULL OR (committed_amount > 0 AND committed_amount <= authorized_amount AND status <> 'reverted')),
   CONSTRAINT credit_ledger_refunded_amount_check
     CHECK (refunded_amount BETWEEN 0 AND CASE status WHEN 'committed' THEN amount ELSE 0 END),
   CONSTRAINT credit_ledger_settled_check

@@ -29,7 +29,7 @@ CREATE TABLE settled_february PARTITION OF credit_ledger_settled FOR VALUES FROM
 CREATE TABLE entry_february PARTITION OF credit_entry FOR VALUES FROM ('2001-02-01') TO ('2001-03-01');
 CREATE TABLE settled_now (
   dropped integer, metadata jsonb, reason text, settled_by credit_actor, settled_at timestamptz, expires_at timestamptz NOT NULL,
-  created_at timestamptz NOT NULL, timeout_action credit_timeout_action NOT NULL, refunded_amount bigint NOT NULL,
+  created_at timestamptz NOT NULL, timeout_action credit_timeout_action NOT NULL, committed_amount bigint, refunded_amount bigint NOT NULL,
   authorized_amount bigint NOT NULL, amount bigint NOT NULL, status credit_status NOT NULL,
   idempotency_key text COLLATE "C" NOT NULL, campaign_id text COLLATE "C", org_id text COLLATE "C" NOT NULL,
   authorization_id text COLLATE "C" PRIMARY KEY);
@@ -124,7 +124,7 @@ INSERT INTO credit_ledger
 SELECT concat('auth-',
               string_agg(substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', (ms >> (45 - 5 * n))::bit(5)::integer + 1, 1), '' ORDER BY n),
               '0000000000000000'),
-       'imported', NULL, 'march', 'reverted', 1, 1, 0, 'commit', created_at, created_at, created_at, 'caller'
+       'imported', NULL, 'march', 'reverted', 1, 1, NULL, 0, 'commit', created_at, created_at, created_at, 'caller'
 FROM (SELECT created_at, floor(extract(epoch FROM created_at) * 1000)::bigint AS ms
       FROM (VALUES ('2001-03-01 00:00:00.0007'::timestamptz)) AS v (created_at)) AS t, generate_series(0, 9) AS n
 GROUP BY created_at;

@@ -37,7 +37,7 @@ FROM credit_revert(pg_temp.hold('e'));
 SELECT campaign_id, status, amount, expires_at - created_at >= '1 day' AND expires_at - created_at < '2 days' AS later,
        settled_at, settled_by, available, replayed
 FROM credit_extend(pg_temp.hold('f'), '1 day');
-SELECT status, expires_at - created_at < '10 min' AS sooner FROM credit_extend(pg_temp.hold('f'), '1 second');
+SELECT status, expires_at - created_at < '10 min' AS sooner, replayed FROM credit_extend(pg_temp.hold('f'), '1 second');
 
 -- What stands in the books: settled holds have left the open partition, live ones have not.
 SELECT tableoid::regclass, campaign_id, status, amount, refunded_amount, settled_by, reason

@@ -77,7 +77,7 @@ SELECT pg_temp.damage($$UPDATE credit_ledger SET status = 'reverted', amount = a
 SELECT pg_temp.damage($$UPDATE credit_ledger SET amount = 90, authorized_amount = 90 WHERE authorization_id = pg_temp.hold('open')$$);
 SELECT pg_temp.damage($$DELETE FROM credit_ledger WHERE authorization_id = pg_temp.hold('open')$$);
 SELECT pg_temp.damage($$UPDATE credit_ledger SET idempotency_key = 'another' WHERE authorization_id = pg_temp.hold('reverted')$$);
-SELECT pg_temp.damage($$INSERT INTO credit_ledger SELECT authorization_id, org_id, campaign_id, idempotency_key, 'reverted', 100, 100, 0,
+SELECT pg_temp.damage($$INSERT INTO credit_ledger SELECT authorization_id, org_id, campaign_id, idempotency_key, 'reverted', 100, 100, NULL, 0,
                           timeout_action, created_at, expires_at, now(), 'caller' FROM credit_ledger WHERE authorization_id = pg_temp.hold('open')$$);
 SELECT pg_temp.damage($$UPDATE credit_ledger SET org_id = 'verify-c' WHERE authorization_id = pg_temp.hold('open')$$);
 
@@ -85,7 +85,7 @@ SELECT pg_temp.damage($$UPDATE credit_ledger SET org_id = 'verify-c' WHERE autho
 BEGIN;
 SELECT credit_create_partition('credit_ledger_settled', '2001-01-01Z', '2001-02-01Z');
 SELECT pg_temp.damage($$INSERT INTO credit_ledger SELECT authorization_id, org_id, campaign_id, idempotency_key, status, amount, authorized_amount,
-                          refunded_amount, timeout_action, '2001-01-15Z', expires_at, settled_at, settled_by
+                          committed_amount, refunded_amount, timeout_action, '2001-01-15Z', expires_at, settled_at, settled_by
                         FROM credit_ledger WHERE authorization_id = pg_temp.hold('reverted')$$);
 ROLLBACK;
 
