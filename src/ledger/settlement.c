@@ -52,7 +52,8 @@ cl_settle(clUnit *unit, clAccount *account, clAuthorization *authorization, cons
 	TimestampTz wall = GetCurrentTimestamp();
 	clState state = cl_state(authorization, wall);
 	clEffect effect = cl_effect(state, settlement->verb);
-	bool is_open = authorization->status == CL_AUTHORIZED;
+	int64 covered = authorization->status == CL_AUTHORIZED ? authorization->authorized_amount :
+															 cl_authorization_charged(authorization);
 	Outcome outcome;
 
 	Assert(settlement->all || settlement->verb == CL_VERB_COMMIT || settlement->verb == CL_VERB_COMMIT_PART);
@@ -62,9 +63,7 @@ cl_settle(clUnit *unit, clAccount *account, clAuthorization *authorization, cons
 	settlement_require_legal(account, authorization, state, settlement);
 
 	outcome = settlement_outcome(authorization, settlement);
-	cl_make_available(unit, account,
-					  outcome.charge - (is_open ? authorization->authorized_amount : cl_authorization_charged(authorization)),
-					  authorization->authorization_id, tally);
+	cl_make_available(unit, account, outcome.charge - covered, authorization->authorization_id, tally);
 	outcome_apply(unit, account, authorization, &outcome, wall);
 	return true;
 }
