@@ -114,7 +114,7 @@ remedy(clState state, clVerb verb)
 	switch (verb)
 	{
 		case CL_VERB_REFUND:
-			return open ? "Settle it first: credit_commit() charges what was used, credit_revert() gives it back." : NULL;
+			return open ? "Settle it first: credit_commit() charges it, credit_revert() gives it back." : NULL;
 		case CL_VERB_CORRECT:
 			return open ? "credit_commit() or credit_revert() settles it." : NULL;
 		case CL_VERB_REVERT:
