@@ -10,7 +10,7 @@
 -- An idempotency key is looked up by the key first: keys made in the order of time (numbers, ULIDs) then lie side by side
 -- in the index, however many organisations there are; and a campaign is found by its id alone.
 --
--- The number of CHECK constraints of each table is known to src/catalog.c.
+-- CHECK constraints that the C code upholds are repeated there (upheld, in src/ledger), and then not evaluated for each row.
 
 CREATE TABLE @extschema@.credit_account (
   org_id                text COLLATE "C" NOT NULL,

@@ -67,14 +67,14 @@ get_extension_schema(Oid extension)
 #if PG_VERSION_NUM >= 160000
 typedef TU_UpdateIndexes clUpdateIndexes;
 #define CL_NO_INDEXES_TO_UPDATE TU_None
-#define cl_insert_index_tuples(target, slot, estate, update, no_dup_error, conflict, indexes) \
-	ExecInsertIndexTuples(target, slot, estate, update, no_dup_error, conflict, NIL, (indexes) == TU_Summarizing)
+#define cl_insert_index_tuples(target, slot, estate, update, no_dup_error, conflict, arbiters, indexes) \
+	ExecInsertIndexTuples(target, slot, estate, update, no_dup_error, conflict, arbiters, (indexes) == TU_Summarizing)
 #define CL_ALL_INDEXES TU_All
 #else
 typedef bool clUpdateIndexes;
 #define CL_NO_INDEXES_TO_UPDATE false
-#define cl_insert_index_tuples(target, slot, estate, update, no_dup_error, conflict, indexes) \
-	ExecInsertIndexTuples(target, slot, estate, update, no_dup_error, conflict, NIL)
+#define cl_insert_index_tuples(target, slot, estate, update, no_dup_error, conflict, arbiters, indexes) \
+	ExecInsertIndexTuples(target, slot, estate, update, no_dup_error, conflict, arbiters)
 #define CL_ALL_INDEXES true
 #endif
 
@@ -130,13 +130,13 @@ cl_rte_set_updated_columns(EState *estate, int rti, Bitmapset *columns)
 #if PG_VERSION_NUM >= 180000
 #define cl_index_beginscan(rel, index, snapshot, nkeys) index_beginscan(rel, index, snapshot, NULL, nkeys, 0)
 #define cl_primary_key_index(rel)						RelationGetPrimaryKeyIndex(rel, false)
-#define cl_check_index_constraints(target, slot, estate, conflict) \
-	ExecCheckIndexConstraints(target, slot, estate, conflict, NULL, NIL)
+#define cl_check_index_constraints(target, slot, estate, conflict, arbiters) \
+	ExecCheckIndexConstraints(target, slot, estate, conflict, NULL, arbiters)
 #else
 #define cl_index_beginscan(rel, index, snapshot, nkeys) index_beginscan(rel, index, snapshot, nkeys, 0)
 #define cl_primary_key_index(rel)						RelationGetPrimaryKeyIndex(rel)
-#define cl_check_index_constraints(target, slot, estate, conflict) \
-	ExecCheckIndexConstraints(target, slot, estate, conflict, NIL)
+#define cl_check_index_constraints(target, slot, estate, conflict, arbiters) \
+	ExecCheckIndexConstraints(target, slot, estate, conflict, arbiters)
 #endif
 
 #endif /* CL_COMPAT_H */

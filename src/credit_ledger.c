@@ -20,6 +20,7 @@
 #include "server/launcher.h"
 #include "server/outcomes.h"
 #include "server/shared.h"
+#include "table/shape.h"
 
 PG_MODULE_MAGIC;
 
@@ -29,6 +30,7 @@ void
 _PG_init(void)
 {
 	cl_settings_init();
+	cl_shape_init();
 	cl_catalog_init();
 	cl_durability_init();
 	cl_outcomes_init();

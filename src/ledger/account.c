@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "common/int.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/timestamp.h"
@@ -22,6 +23,8 @@
 #include "ledger/errors.h"
 #include "ledger/identifier.h"
 #include "ledger/low_balance.h"
+#include "table/find.h"
+#include "table/write.h"
 
 /* Columns of credit_account */
 enum
@@ -41,28 +44,38 @@ enum
 
 static const clTable account_table = {
 	.ncolumns = ACCOUNT_METADATA,
-	.nchecks = 5,
 	.columns = {
-		[ACCOUNT_ORG_ID] = "org_id",
-		[ACCOUNT_BALANCE] = "balance",
-		[ACCOUNT_LAST_ENTRY_NO] = "last_entry_no",
-		[ACCOUNT_HELD] = "held",
-		[ACCOUNT_UPDATED_AT] = "updated_at",
-		[ACCOUNT_CREDIT_LIMIT] = "credit_limit",
-		[ACCOUNT_OVERAGE_LIMIT] = "overage_limit",
-		[ACCOUNT_LOW_BALANCE_THRESHOLD] = "low_balance_threshold",
-		[ACCOUNT_FROZEN] = "frozen",
-		[ACCOUNT_CREATED_AT] = "created_at",
-		[ACCOUNT_METADATA] = "metadata",
+		[ACCOUNT_ORG_ID] = {"org_id", CL_IDENTIFIER},
+		[ACCOUNT_BALANCE] = {"balance", CL_BIGINT},
+		[ACCOUNT_LAST_ENTRY_NO] = {"last_entry_no", CL_BIGINT},
+		[ACCOUNT_HELD] = {"held", CL_BIGINT},
+		[ACCOUNT_UPDATED_AT] = {"updated_at", CL_INSTANT},
+		[ACCOUNT_CREDIT_LIMIT] = {"credit_limit", CL_BIGINT},
+		[ACCOUNT_OVERAGE_LIMIT] = {"overage_limit", CL_BIGINT},
+		[ACCOUNT_LOW_BALANCE_THRESHOLD] = {"low_balance_threshold", CL_BIGINT, CL_NULLABLE},
+		[ACCOUNT_FROZEN] = {"frozen", CL_BOOLEAN},
+		[ACCOUNT_CREATED_AT] = {"created_at", CL_INSTANT},
+		[ACCOUNT_METADATA] = {"metadata", CL_JSONB, CL_NULLABLE | CL_KEPT},
+	},
+	.upheld = {
+		"octet_length(org_id) BETWEEN 1 AND 256",
+		"held >= 0",
+		"credit_limit >= 0",
+		"overage_limit >= 0",
+		"last_entry_no >= 0",
 	},
 };
 
-/* Only a suggestion: the row may be gone or another one by now, even of another table. */
+/*
+ * Where this session left the account that it stored last.  Callers come back
+ * to an organisation, to settle what they held; and in a transaction with
+ * many calls an index scan passes all versions that the account had.
+ */
 static struct
 {
 	int length; /* 0: none */
 	char org_id[CL_MAX_IDENTIFIER];
-	ItemPointerData place;
+	clPlace place;
 } last_stored;
 
 static clLockResult account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *account);
@@ -70,7 +83,7 @@ static void account_follow_level(clUnit *unit, clAccount *account);
 static clBalanceLevel account_level(const clAccount *account);
 static clRelation *account_relation(clUnit *unit);
 static clKey account_key(text *org_id);
-static bool account_find_where_last(clUnit *unit, text *org_id, clAccount *account);
+static const clPlace *account_hint(const text *org_id);
 static void account_remember(const clAccount *account);
 static void account_create(clUnit *unit, text *org_id, clAccount *account);
 static void account_read(clAccount *account);
@@ -102,6 +115,7 @@ cl_account_lock_or_create(clUnit *unit, text *org_id, clAccount *account)
 {
 	while (account_find_and_lock(unit, org_id, false, account) != CL_LOCKED)
 	{
+		CHECK_FOR_INTERRUPTS();
 		account_create(unit, org_id, account);
 		cl_unit_refresh(unit);
 	}
@@ -159,17 +173,12 @@ account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *a
 	clLockResult result;
 
 	account->rel = account_relation(unit);
-	if (account_find_where_last(unit, org_id, account))
-		result = cl_relation_lock(unit, account->rel, &account->row, skip_locked);
-	else
-		result = cl_relation_find_and_lock(unit, account->rel, 1, &key, &account->row, skip_locked);
+	result = cl_relation_find_and_lock(unit, account->rel, 1, &key, account_hint(org_id), &account->row, skip_locked);
 	if (result != CL_LOCKED)
 		return result;
 	account_read(account);
 	account->level_before = account_level(account);
-
-	/* Locking follows updates, even of the key. */
-	return cl_identifier_equal(account->org_id, org_id) ? CL_LOCKED : CL_LOCK_GONE;
+	return CL_LOCKED;
 }
 
 void
@@ -178,8 +187,7 @@ cl_account_get(clUnit *unit, text *org_id, clAccount *account)
 	clKey key = account_key(org_id);
 
 	account->rel = account_relation(unit);
-	if (!account_find_where_last(unit, org_id, account) &&
-		!cl_relation_find(unit, account->rel, 1, &key, &account->row))
+	if (!cl_relation_find(unit, account->rel, 1, &key, account_hint(org_id), &account->row))
 		raise_account_not_found(org_id);
 	account_read(account);
 }
@@ -196,19 +204,13 @@ account_key(text *org_id)
 	return (clKey) {ACCOUNT_ORG_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(org_id)};
 }
 
-/*
- * Look where this session left the account that it stored last.  Callers come
- * back to an organisation, to settle what they held; and in a transaction
- * with many calls an index scan passes all versions that the account had.
- */
-static bool
-account_find_where_last(clUnit *unit, text *org_id, clAccount *account)
+static const clPlace *
+account_hint(const text *org_id)
 {
-	if (last_stored.length != (int) VARSIZE_ANY_EXHDR(org_id) ||
-		memcmp(last_stored.org_id, VARDATA_ANY(org_id), last_stored.length) != 0 ||
-		!cl_relation_fetch(unit, account->rel, &last_stored.place, &account->row))
-		return false;
-	return cl_identifier_equal(DatumGetTextPP(cl_row_get(&account->row, ACCOUNT_ORG_ID)), org_id);
+	bool is_last = last_stored.length == (int) VARSIZE_ANY_EXHDR(org_id) &&
+		memcmp(last_stored.org_id, VARDATA_ANY(org_id), last_stored.length) == 0;
+
+	return is_last ? &last_stored.place : NULL;
 }
 
 static void
@@ -223,6 +225,7 @@ account_remember(const clAccount *account)
 static void
 account_create(clUnit *unit, text *org_id, clAccount *account)
 {
+	clKey key = account_key(org_id);
 	TimestampTz now = GetCurrentTimestamp();
 
 	cl_row_init(&account->row);
@@ -235,7 +238,7 @@ account_create(clUnit *unit, text *org_id, clAccount *account)
 	cl_row_set(&account->row, ACCOUNT_LAST_ENTRY_NO, Int64GetDatum(0));
 	cl_row_set(&account->row, ACCOUNT_CREATED_AT, TimestampTzGetDatum(now));
 	cl_row_set(&account->row, ACCOUNT_UPDATED_AT, TimestampTzGetDatum(now));
-	(void) cl_relation_insert_absent(unit, account->rel, &account->row);
+	(void) cl_relation_insert_absent(unit, account->rel, 1, &key, &account->row);
 }
 
 static void

@@ -15,7 +15,7 @@
 #include "datatype/timestamp.h"
 
 #include "ledger/low_balance.h"
-#include "table/relation.h"
+#include "table/unit.h"
 
 typedef struct clAccount
 {

@@ -13,6 +13,7 @@
 #include "ledger/arguments.h"
 #include "ledger/results.h"
 #include "ledger/verbs.h"
+#include "table/find.h"
 
 PG_FUNCTION_INFO_V1(credit_balance);
 PG_FUNCTION_INFO_V1(credit_require_account);
@@ -51,7 +52,7 @@ cl_account_configure(FunctionCallInfo fcinfo, clTally *tally)
 	(void) cl_account_instant(&account, GetCurrentTimestamp());
 	cl_account_store(unit, &account);
 	cl_tally_answer(tally, false);
-	result = cl_relation_composite(account.rel, &account.row);
+	result = cl_relation_composite(unit, account.rel, &account.row);
 	cl_unit_end(unit);
 	return result;
 }

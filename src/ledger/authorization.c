@@ -19,7 +19,8 @@
 #include "ledger/authorization.h"
 #include "ledger/authorization_id.h"
 #include "ledger/errors.h"
-#include "ledger/identifier.h"
+#include "table/partition.h"
+#include "table/write.h"
 
 /* Columns of credit_ledger */
 enum
@@ -44,30 +45,40 @@ enum
 
 static const clTable ledger_table = {
 	.ncolumns = LEDGER_METADATA,
-	.nchecks = 6,
 	.columns = {
-		[LEDGER_AUTHORIZATION_ID] = "authorization_id",
-		[LEDGER_ORG_ID] = "org_id",
-		[LEDGER_CAMPAIGN_ID] = "campaign_id",
-		[LEDGER_IDEMPOTENCY_KEY] = "idempotency_key",
-		[LEDGER_STATUS] = "status",
-		[LEDGER_AMOUNT] = "amount",
-		[LEDGER_AUTHORIZED_AMOUNT] = "authorized_amount",
-		[LEDGER_COMMITTED_AMOUNT] = "committed_amount",
-		[LEDGER_REFUNDED_AMOUNT] = "refunded_amount",
-		[LEDGER_TIMEOUT_ACTION] = "timeout_action",
-		[LEDGER_CREATED_AT] = "created_at",
-		[LEDGER_EXPIRES_AT] = "expires_at",
-		[LEDGER_SETTLED_AT] = "settled_at",
-		[LEDGER_SETTLED_BY] = "settled_by",
-		[LEDGER_REASON] = "reason",
-		[LEDGER_METADATA] = "metadata",
+		[LEDGER_AUTHORIZATION_ID] = {"authorization_id", CL_IDENTIFIER},
+		[LEDGER_ORG_ID] = {"org_id", CL_IDENTIFIER},
+		[LEDGER_CAMPAIGN_ID] = {"campaign_id", CL_IDENTIFIER, CL_NULLABLE},
+		[LEDGER_IDEMPOTENCY_KEY] = {"idempotency_key", CL_IDENTIFIER},
+		[LEDGER_STATUS] = {"status", CL_ENUM},
+		[LEDGER_AMOUNT] = {"amount", CL_BIGINT},
+		[LEDGER_AUTHORIZED_AMOUNT] = {"authorized_amount", CL_BIGINT},
+		[LEDGER_COMMITTED_AMOUNT] = {"committed_amount", CL_BIGINT, CL_NULLABLE},
+		[LEDGER_REFUNDED_AMOUNT] = {"refunded_amount", CL_BIGINT},
+		[LEDGER_TIMEOUT_ACTION] = {"timeout_action", CL_ENUM},
+		[LEDGER_CREATED_AT] = {"created_at", CL_INSTANT},
+		[LEDGER_EXPIRES_AT] = {"expires_at", CL_INSTANT},
+		[LEDGER_SETTLED_AT] = {"settled_at", CL_INSTANT, CL_NULLABLE},
+		[LEDGER_SETTLED_BY] = {"settled_by", CL_ENUM, CL_NULLABLE},
+		[LEDGER_REASON] = {"reason", CL_TEXT, CL_NULLABLE | CL_KEPT},
+		[LEDGER_METADATA] = {"metadata", CL_JSONB, CL_NULLABLE | CL_KEPT},
+	},
+	.upheld = {
+		"octet_length(authorization_id) BETWEEN 1 AND 256",
+		"authorized_amount > 0",
+		"CASE status WHEN 'committed' THEN amount >= 0 "
+		"WHEN 'authorized' THEN amount = authorized_amount - coalesce(committed_amount, 0) "
+		"ELSE amount = authorized_amount END",
+		"committed_amount IS NULL "
+		"OR (committed_amount > 0 AND committed_amount <= authorized_amount AND status <> 'reverted')",
+		"refunded_amount BETWEEN 0 AND CASE status WHEN 'committed' THEN amount ELSE 0 END",
+		"(status = 'authorized') = (settled_at IS NULL) AND (settled_at IS NULL) = (settled_by IS NULL)",
 	},
 };
 
 static bool authorization_find_settled(clUnit *unit, text *authorization_id, clAuthorization *authorization);
 static bool authorization_find_in(clUnit *unit, clRelation *leaf, text *authorization_id,
-								  clAuthorization *authorization);
+								  const clPlace *hint, clAuthorization *authorization);
 static clRelation *ledger_open(clUnit *unit);
 static clRelation *ledger_settled(clUnit *unit, const clRow *row);
 static void authorization_read(clAuthorization *authorization);
@@ -96,9 +107,21 @@ void
 cl_authorization_get(clUnit *unit, text *authorization_id, clAuthorization *authorization)
 {
 	if (!cl_authorization_find(unit, authorization_id, authorization))
+	{
+		char *foreign = cl_authorization_foreign_leaves(unit);
+
 		ereport(ERROR,
 				(errcode(ERRCODE_CL_AUTHORIZATION_NOT_FOUND),
-				 errmsg("authorization \"%s\" does not exist", text_to_cstring(authorization_id))));
+				 errmsg("authorization \"%s\" does not exist", text_to_cstring(authorization_id)),
+				 foreign == NULL ? 0 :
+								   errdetail("Partitions that are foreign tables were not searched: %s.", foreign)));
+	}
+}
+
+char *
+cl_authorization_foreign_leaves(clUnit *unit)
+{
+	return cl_partition_foreign_leaves(unit, cl_table_oid(CL_TABLE_SETTLED), &ledger_table);
 }
 
 bool
@@ -108,23 +131,13 @@ cl_authorization_find(clUnit *unit, text *authorization_id, clAuthorization *aut
 		authorization_find_settled(unit, authorization_id, authorization);
 }
 
-clPlace
-cl_authorization_place(const clAuthorization *authorization)
-{
-	return (clPlace) {authorization->leaf, authorization->row.place};
-}
-
 void
-cl_authorization_get_again(clUnit *unit, text *authorization_id, clPlace place, clAuthorization *authorization)
+cl_authorization_get_again(clUnit *unit, text *authorization_id, const clPlace *hint, clAuthorization *authorization)
 {
-	if (cl_relation_fetch(unit, place.leaf, &place.tid, &authorization->row))
-	{
-		authorization->leaf = place.leaf;
-		authorization_read(authorization);
-		if (cl_identifier_equal(authorization->authorization_id, authorization_id))
-			return;
-	}
-	cl_authorization_get(unit, authorization_id, authorization);
+	clRelation *leaf = cl_relation_open(unit, hint->relid, &ledger_table);
+
+	if (!authorization_find_in(unit, leaf, authorization_id, hint, authorization))
+		cl_authorization_get(unit, authorization_id, authorization);
 }
 
 /* The organisation of an authorization never changes, so it may be read before the lock is held. */
@@ -132,17 +145,20 @@ void
 cl_authorization_lock(clUnit *unit, text *authorization_id, clAccount *account, clAuthorization *authorization,
 					  clTally *tally)
 {
+	clPlace place;
+
 	tally->authorization_id = authorization_id;
 	cl_authorization_get(unit, authorization_id, authorization);
+	place = authorization->row.place;
 	tally->org_id = authorization->org_id;
 	cl_account_lock(unit, authorization->org_id, account);
-	cl_authorization_get_again(unit, authorization_id, cl_authorization_place(authorization), authorization);
+	cl_authorization_get_again(unit, authorization_id, &place, authorization);
 }
 
 bool
 cl_authorization_find_open(clUnit *unit, text *authorization_id, clAuthorization *authorization)
 {
-	return authorization_find_in(unit, ledger_open(unit), authorization_id, authorization);
+	return authorization_find_in(unit, ledger_open(unit), authorization_id, NULL, authorization);
 }
 
 /*
@@ -164,27 +180,28 @@ authorization_find_settled(clUnit *unit, text *authorization_id, clAuthorization
 
 		cl_row_init(&row);
 		cl_row_set(&row, LEDGER_CREATED_AT, TimestampTzGetDatum(created_at));
-		likely = cl_relation_route(unit, parent, &ledger_table, &row, true);
-		if (likely != NULL && authorization_find_in(unit, likely, authorization_id, authorization))
+		likely = cl_partition_for_reading(unit, parent, &ledger_table, &row);
+		if (likely != NULL && authorization_find_in(unit, likely, authorization_id, NULL, authorization))
 			return true;
 	}
 
-	foreach(lc, cl_relation_leaves(unit, parent, &ledger_table))
+	foreach(lc, cl_partition_leaves(unit, parent, &ledger_table))
 	{
-		clRelation *leaf = cl_relation_open(unit, lfirst_oid(lc), &ledger_table);
+		clRelation *leaf = cl_partition_open_leaf(unit, lfirst_oid(lc), &ledger_table);
 
-		if (leaf != likely && authorization_find_in(unit, leaf, authorization_id, authorization))
+		if (leaf != NULL && leaf != likely && authorization_find_in(unit, leaf, authorization_id, NULL, authorization))
 			return true;
 	}
 	return false;
 }
 
 static bool
-authorization_find_in(clUnit *unit, clRelation *leaf, text *authorization_id, clAuthorization *authorization)
+authorization_find_in(clUnit *unit, clRelation *leaf, text *authorization_id, const clPlace *hint,
+					  clAuthorization *authorization)
 {
 	clKey key = {LEDGER_AUTHORIZATION_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(authorization_id)};
 
-	if (!cl_relation_find(unit, leaf, 1, &key, &authorization->row))
+	if (!cl_relation_find(unit, leaf, 1, &key, hint, &authorization->row))
 		return false;
 	authorization->leaf = leaf;
 	authorization_read(authorization);
@@ -227,7 +244,7 @@ ledger_open(clUnit *unit)
 static clRelation *
 ledger_settled(clUnit *unit, const clRow *row)
 {
-	return cl_relation_route(unit, cl_table_oid(CL_TABLE_SETTLED), &ledger_table, row, false);
+	return cl_partition_for_writing(unit, cl_table_oid(CL_TABLE_SETTLED), &ledger_table, row);
 }
 
 static void

@@ -11,6 +11,7 @@
 #include "ledger/account.h"
 #include "ledger/catalog.h"
 #include "ledger/tally.h"
+#include "table/find.h"
 
 typedef struct clAuthorization
 {
@@ -38,9 +39,12 @@ typedef struct clAuthorization
 /* What the organisation was charged for it so far. */
 extern int64 cl_authorization_charged(const clAuthorization *authorization);
 
-/* In whatever leaf it stands.  The second raises LC003. */
+/* In whatever leaf it stands; foreign tables are passed over.  The second raises LC003. */
 extern bool cl_authorization_find(clUnit *unit, text *authorization_id, clAuthorization *authorization);
 extern void cl_authorization_get(clUnit *unit, text *authorization_id, clAuthorization *authorization);
+
+/* The names of those foreign tables, for messages; NULL where there are none. */
+extern char *cl_authorization_foreign_leaves(clUnit *unit);
 
 /*
  * Lock the account of an authorization, then read the authorization: as it
@@ -50,17 +54,10 @@ extern void cl_authorization_lock(clUnit *unit, text *authorization_id, clAccoun
 								  clAuthorization *authorization, clTally *tally);
 
 /*
- * Where an authorization was found, and looking there first to find it again:
- * as a rule nobody has moved it in between.  LC003.
+ * Find it again, looking first where it was found before: as a rule nobody
+ * has moved it in between.  LC003.
  */
-typedef struct clPlace
-{
-	clRelation *leaf;
-	ItemPointerData tid;
-} clPlace;
-
-extern clPlace cl_authorization_place(const clAuthorization *authorization);
-extern void cl_authorization_get_again(clUnit *unit, text *authorization_id, clPlace place,
+extern void cl_authorization_get_again(clUnit *unit, text *authorization_id, const clPlace *hint,
 									   clAuthorization *authorization);
 
 /* Of live ones only. */

@@ -10,6 +10,8 @@
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "miscadmin.h"
+#include "storage/sinval.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -47,7 +49,6 @@ static const struct
 static struct
 {
 	bool valid;
-	bool stale; /* an invalidation came in since the last look-up began */
 	Oid tables[CL_NTABLES];
 	Oid types[CL_NTYPES];
 	Oid labels[CL_NENUMS][CL_MAX_LABELS];
@@ -55,6 +56,7 @@ static struct
 
 static void catalog_forget(Datum arg, Oid relid);
 static void catalog_load(void);
+static void catalog_load_labels(clEnumId id, Oid schema);
 static Oid catalog_table(const char *name, Oid schema);
 static Oid catalog_type(const char *name, Oid schema);
 
@@ -103,7 +105,10 @@ cl_enum_label(clEnumId type, Datum value)
 		if (cache.labels[type][label] == DatumGetObjectId(value))
 			return label;
 	}
-	elog(ERROR, "unknown label %u of enum %s", DatumGetObjectId(value), enums[type].name);
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("value %u is none of the labels that extension \"credit_ledger\" gave type \"%s\"",
+					DatumGetObjectId(value), enums[type].name)));
 }
 
 const char *
@@ -119,7 +124,6 @@ cl_enum_name(clEnumId type, int label)
 static void
 catalog_forget(Datum arg, Oid relid)
 {
-	cache.stale = true;
 	if (!OidIsValid(relid))
 		cache.valid = false;
 	for (int i = 0; cache.valid && i < CL_NTABLES; i++)
@@ -132,7 +136,9 @@ catalog_forget(Datum arg, Oid relid)
 static void
 catalog_load(void)
 {
-	/* What is invalidated while it is looked up is looked up again. */
+	uint64 messages;
+
+	/* What somebody changed while it was looked up is looked up again; the way of RangeVarGetRelidExtended. */
 	do
 	{
 		Oid extension = get_extension_oid("credit_ledger", true);
@@ -144,23 +150,42 @@ catalog_load(void)
 					 errmsg("extension \"credit_ledger\" is not installed in this database"),
 					 errhint("Use CREATE EXTENSION credit_ledger.")));
 
-		cache.stale = false;
+		CHECK_FOR_INTERRUPTS();
+		messages = SharedInvalidMessageCounter;
 		schema = get_extension_schema(extension);
 		for (int i = 0; i < CL_NTABLES; i++)
 			cache.tables[i] = catalog_table(table_names[i], schema);
 		for (int i = 0; i < CL_NTYPES; i++)
 			cache.types[i] = catalog_type(type_names[i], schema);
 		for (int i = 0; i < CL_NENUMS; i++)
-		{
-			Oid type = catalog_type(enums[i].name, schema);
-
-			for (int label = 0; label < CL_MAX_LABELS && enums[i].labels[label] != NULL; label++)
-				cache.labels[i][label] = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
-														 ObjectIdGetDatum(type),
-														 CStringGetDatum(enums[i].labels[label]));
-		}
-	} while (cache.stale);
+			catalog_load_labels(i, schema);
+	} while (messages != SharedInvalidMessageCounter);
 	cache.valid = true;
+}
+
+/* Labels that were renamed, even exchanged, are not ours any more: rows would be read as something else. */
+static void
+catalog_load_labels(clEnumId id, Oid schema)
+{
+	Oid type = catalog_type(enums[id].name, schema);
+	float4 last_order = 0;
+
+	for (int label = 0; label < CL_MAX_LABELS && enums[id].labels[label] != NULL; label++)
+	{
+		HeapTuple tuple = SearchSysCache2(ENUMTYPOIDNAME, ObjectIdGetDatum(type),
+										  CStringGetDatum(enums[id].labels[label]));
+		Form_pg_enum form = HeapTupleIsValid(tuple) ? (Form_pg_enum) GETSTRUCT(tuple) : NULL;
+
+		if (form == NULL || form->enumsortorder <= last_order)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("type \"%s\" of extension \"credit_ledger\" no longer has its label \"%s\"",
+							enums[id].name, enums[id].labels[label]),
+					 errhint("Rename it back with ALTER TYPE ... RENAME VALUE.")));
+		cache.labels[id][label] = form->oid;
+		last_order = form->enumsortorder;
+		ReleaseSysCache(tuple);
+	}
 }
 
 static Oid

@@ -14,6 +14,9 @@
 #include "utils/timestamp.h"
 
 #include "ledger/entry.h"
+#include "table/find.h"
+#include "table/partition.h"
+#include "table/write.h"
 
 PG_FUNCTION_INFO_V1(credit_entry_append_only);
 
@@ -34,18 +37,21 @@ enum
 
 static const clTable entry_table = {
 	.ncolumns = ENTRY_METADATA,
-	.nchecks = 2,
 	.columns = {
-		[ENTRY_ORG_ID] = "org_id",
-		[ENTRY_ENTRY_NO] = "entry_no",
-		[ENTRY_KIND] = "kind",
-		[ENTRY_AMOUNT] = "amount",
-		[ENTRY_AUTHORIZATION_ID] = "authorization_id",
-		[ENTRY_IDEMPOTENCY_KEY] = "idempotency_key",
-		[ENTRY_REASON] = "reason",
-		[ENTRY_BALANCE_AFTER] = "balance_after",
-		[ENTRY_CREATED_AT] = "created_at",
-		[ENTRY_METADATA] = "metadata",
+		[ENTRY_ORG_ID] = {"org_id", CL_IDENTIFIER},
+		[ENTRY_ENTRY_NO] = {"entry_no", CL_BIGINT},
+		[ENTRY_KIND] = {"kind", CL_ENUM},
+		[ENTRY_AMOUNT] = {"amount", CL_BIGINT},
+		[ENTRY_AUTHORIZATION_ID] = {"authorization_id", CL_IDENTIFIER, CL_NULLABLE},
+		[ENTRY_IDEMPOTENCY_KEY] = {"idempotency_key", CL_IDENTIFIER, CL_NULLABLE},
+		[ENTRY_REASON] = {"reason", CL_TEXT, CL_NULLABLE | CL_KEPT},
+		[ENTRY_BALANCE_AFTER] = {"balance_after", CL_BIGINT},
+		[ENTRY_CREATED_AT] = {"created_at", CL_INSTANT},
+		[ENTRY_METADATA] = {"metadata", CL_JSONB, CL_NULLABLE | CL_KEPT},
+	},
+	.upheld = {
+		"entry_no > 0",
+		"amount <> 0",
 	},
 };
 
@@ -77,7 +83,7 @@ cl_entry_post(clUnit *unit, clAccount *account, TimestampTz now, clEntry *entry)
 	cl_row_set(&row, ENTRY_CREATED_AT, TimestampTzGetDatum(entry->created_at));
 	set_optional(&row, ENTRY_METADATA, entry->metadata);
 	cl_relation_insert(unit,
-					   cl_relation_route(unit, cl_table_oid(CL_TABLE_ENTRY), &entry_table, &row, false),
+					   cl_partition_for_writing(unit, cl_table_oid(CL_TABLE_ENTRY), &entry_table, &row),
 					   &row);
 }
 
@@ -93,8 +99,8 @@ cl_entry_find(clUnit *unit, text *org_id, int64 entry_no, TimestampTz created_at
 
 	cl_row_init(&row);
 	cl_row_set(&row, ENTRY_CREATED_AT, TimestampTzGetDatum(created_at));
-	leaf = cl_relation_route(unit, cl_table_oid(CL_TABLE_ENTRY), &entry_table, &row, true);
-	if (leaf == NULL || !cl_relation_find(unit, leaf, lengthof(keys), keys, &row))
+	leaf = cl_partition_for_reading(unit, cl_table_oid(CL_TABLE_ENTRY), &entry_table, &row);
+	if (leaf == NULL || !cl_relation_find(unit, leaf, lengthof(keys), keys, NULL, &row))
 		return false;
 
 	memset(entry, 0, sizeof(clEntry));

@@ -25,7 +25,7 @@ static void hold_set_amount(clUnit *unit, clAccount *account, clAuthorization *a
 							clTally *tally);
 static void require_not_frozen(const clAccount *account);
 static void require_not_below_charged(const clAuthorization *authorization, int64 amount);
-pg_noreturn static void raise_detached(const clIdempotency *call);
+pg_noreturn static void raise_detached(clUnit *unit, const clIdempotency *call);
 
 bool
 cl_hold(clUnit *unit, clAccount *account, clHoldRequest *request, clAuthorization *authorization, clTally *tally)
@@ -37,7 +37,7 @@ cl_hold(clUnit *unit, clAccount *account, clHoldRequest *request, clAuthorizatio
 	if (cl_idempotency_replay(unit, account, call))
 	{
 		if (!cl_authorization_find(unit, call->authorization_id, authorization))
-			raise_detached(call);
+			raise_detached(unit, call);
 		return false;
 	}
 
@@ -108,13 +108,19 @@ require_not_frozen(const clAccount *account)
 
 /* The call was made before, but of what it made only the idempotency row is left. */
 static void
-raise_detached(const clIdempotency *call)
+raise_detached(clUnit *unit, const clIdempotency *call)
 {
+	char *foreign = cl_authorization_foreign_leaves(unit);
+
 	ereport(ERROR,
 			(errcode(ERRCODE_CL_AUTHORIZATION_NOT_FOUND),
 			 errmsg("authorization \"%s\" does not exist", text_to_cstring(call->authorization_id)),
-			 errdetail("It was made under idempotency key \"%s\"; its partition has been detached since.",
-					   text_to_cstring(call->key))));
+			 foreign == NULL ?
+				 errdetail("It was made under idempotency key \"%s\"; its partition has been detached since.",
+						   text_to_cstring(call->key)) :
+				 errdetail("It was made under idempotency key \"%s\". "
+						   "Partitions that are foreign tables were not searched: %s.",
+						   text_to_cstring(call->key), foreign)));
 	pg_unreachable();
 }
 
@@ -149,8 +155,8 @@ cl_extend(FunctionCallInfo fcinfo, clTally *tally)
 		cl_raise_invalid_transition(&authorization, state, CL_VERB_EXTEND);
 
 	/* What came late must not shorten what came before it. */
-	expires_at = timeout == NULL ? authorization.expires_at :
-								   Max(authorization.expires_at, cl_timeout_end(wall, timeout));
+	expires_at = timeout == NULL ? authorization.expires_at : cl_timeout_end(wall, timeout);
+	expires_at = Max(expires_at, authorization.expires_at);
 	if (amount == 0)
 		amount = authorization.authorized_amount;
 	replayed = expires_at == authorization.expires_at && amount == authorization.authorized_amount;

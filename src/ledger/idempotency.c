@@ -15,6 +15,8 @@
 #include "ledger/errors.h"
 #include "ledger/identifier.h"
 #include "ledger/idempotency.h"
+#include "table/find.h"
+#include "table/write.h"
 
 /* Columns of credit_idempotency */
 enum
@@ -31,16 +33,15 @@ enum
 
 static const clTable idempotency_table = {
 	.ncolumns = IDEMPOTENCY_CREATED_AT,
-	.nchecks = 0,
 	.columns = {
-		[IDEMPOTENCY_ORG_ID] = "org_id",
-		[IDEMPOTENCY_OPERATION] = "operation",
-		[IDEMPOTENCY_KEY] = "idempotency_key",
-		[IDEMPOTENCY_AMOUNT] = "amount",
-		[IDEMPOTENCY_CAMPAIGN_ID] = "campaign_id",
-		[IDEMPOTENCY_AUTHORIZATION_ID] = "authorization_id",
-		[IDEMPOTENCY_ENTRY_NO] = "entry_no",
-		[IDEMPOTENCY_CREATED_AT] = "created_at",
+		[IDEMPOTENCY_ORG_ID] = {"org_id", CL_IDENTIFIER},
+		[IDEMPOTENCY_OPERATION] = {"operation", CL_ENUM},
+		[IDEMPOTENCY_KEY] = {"idempotency_key", CL_IDENTIFIER},
+		[IDEMPOTENCY_AMOUNT] = {"amount", CL_BIGINT, CL_NULLABLE},
+		[IDEMPOTENCY_CAMPAIGN_ID] = {"campaign_id", CL_IDENTIFIER, CL_NULLABLE},
+		[IDEMPOTENCY_AUTHORIZATION_ID] = {"authorization_id", CL_IDENTIFIER, CL_NULLABLE},
+		[IDEMPOTENCY_ENTRY_NO] = {"entry_no", CL_BIGINT, CL_NULLABLE},
+		[IDEMPOTENCY_CREATED_AT] = {"created_at", CL_INSTANT},
 	},
 };
 
@@ -58,7 +59,7 @@ cl_idempotency_replay(clUnit *unit, clAccount *account, clIdempotency *call)
 	clIdempotency stored = {call->operation, call->key};
 	clRow row;
 
-	if (call->is_new || !cl_relation_find(unit, idempotency_relation(unit), lengthof(keys), keys, &row))
+	if (call->is_new || !cl_relation_find(unit, idempotency_relation(unit), lengthof(keys), keys, NULL, &row))
 		return false;
 
 	stored.has_amount = !cl_row_is_null(&row, IDEMPOTENCY_AMOUNT);

@@ -8,7 +8,7 @@
 #ifndef CL_LOW_BALANCE_H
 #define CL_LOW_BALANCE_H
 
-#include "table/relation.h"
+#include "table/unit.h"
 
 /* Where what is available stands, as seen from low_balance_threshold. */
 typedef enum clBalanceLevel

@@ -175,7 +175,7 @@ settle_owner(clBatch *batch, int position)
 	MemoryContextReset(arguments->context);
 	old = MemoryContextSwitchTo(arguments->context);
 	cl_authorization_get(batch->unit, authorization_id, &authorization);
-	arguments->places[position] = cl_authorization_place(&authorization);
+	arguments->places[position] = authorization.row.place;
 	MemoryContextSwitchTo(old);
 	org_id = (text *) PG_DETOAST_DATUM_COPY(PointerGetDatum(authorization.org_id));
 	return org_id;
@@ -201,6 +201,6 @@ settle_perform(clBatch *batch, clBatchItem *item)
 		settlement.used = cl_array_amount(&arguments->amounts, item->position, 0);
 
 	if (item->twin == NULL)
-		cl_authorization_get_again(batch->unit, item->name, arguments->places[item->position], authorization);
+		cl_authorization_get_again(batch->unit, item->name, &arguments->places[item->position], authorization);
 	return cl_settle(batch->unit, item->account, authorization, &settlement, batch->tally);
 }

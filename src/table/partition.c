@@ -1,68 +1,134 @@
 /*-------------------------------------------------------------------------
  *
  * partition.c
- *	  Which leaf of a partitioned table a row belongs to.
+ *	  Which leaf of a partitioned table a row belongs to, and all its leaves.
  *
  * The partition descriptor is asked anew at each call, so that a partition
- * which a DBA adds or detaches counts at once.  The model is the server's
- * get_partition_for_tuple (execPartition.c), which is not exported.
+ * which a DBA adds or detaches counts at once; and once more when a leaf was
+ * locked, since that may have meant waiting for the DBA.
+ *
+ * The model is the server's ExecFindPartition with get_partition_for_tuple
+ * (execPartition.c).  It is not called itself, because it serves insertion
+ * alone: it wants a whole row, prepares the leaf for writing, and raises an
+ * error where the default partition has given the row's range away while it
+ * waited, where we go on in the new one.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/partition.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
+#include "storage/sinval.h"
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
 
-#include "table/relation_private.h"
+#include "table/partition.h"
+#include "table/table.h"
 
+static clRelation *partition_route(clUnit *unit, Oid parent, const clTable *table, const clRow *row);
 static Oid partition_for_row(clRelation *parent, const clRow *row);
 static void partition_key_values(clRelation *parent, PartitionKey key, const clRow *row, Datum *values, bool *nulls);
+static clRelation *open_parent(clUnit *unit, Oid parent, const clTable *table);
 static PartitionDesc partition_desc(Relation parent);
 
 clRelation *
-cl_relation_route(clUnit *unit, Oid parent, const clTable *table, const clRow *row, bool missing_ok)
+cl_partition_for_writing(clUnit *unit, Oid parent, const clTable *table, const clRow *row)
 {
-	clRelation *rel = cl_relation_open(unit, parent, table);
+	clRelation *leaf = partition_route(unit, parent, table, row);
 
-	while (rel->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
-	{
-		Oid child = partition_for_row(rel, row);
+	if (leaf->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("no partition of relation \"%s\" found for row", RelationGetRelationName(leaf->rel))));
+	if (leaf->rel->rd_rel->relkind != RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("partition \"%s\" is not an ordinary table", RelationGetRelationName(leaf->rel))));
+	return leaf;
+}
 
-		if (!OidIsValid(child))
-		{
-			if (missing_ok)
-				return NULL;
-			ereport(ERROR,
-					(errcode(ERRCODE_CHECK_VIOLATION),
-					 errmsg("no partition of relation \"%s\" found for row", RelationGetRelationName(rel->rel))));
-		}
-		rel = cl_relation_open(unit, child, table);
-	}
-	return rel;
+clRelation *
+cl_partition_for_reading(clUnit *unit, Oid parent, const clTable *table, const clRow *row)
+{
+	clRelation *leaf = partition_route(unit, parent, table, row);
+
+	return leaf->rel->rd_rel->relkind == RELKIND_RELATION ? leaf : NULL;
 }
 
 List *
-cl_relation_leaves(clUnit *unit, Oid parent, const clTable *table)
+cl_partition_leaves(clUnit *unit, Oid parent, const clTable *table)
 {
-	Relation rel = cl_relation_open(unit, parent, table)->rel;
-	PartitionDesc desc = partition_desc(rel);
+	clRelation *rel = open_parent(unit, parent, table);
+	PartitionDesc desc = partition_desc(rel->rel);
 	List *leaves = NIL;
 
 	for (int i = 0; i < desc->nparts; i++)
 	{
 		if (desc->is_leaf[i])
 			leaves = lappend_oid(leaves, desc->oids[i]);
-		else
-			leaves = list_concat(leaves, cl_relation_leaves(unit, desc->oids[i], table));
+		else if (get_rel_relkind(desc->oids[i]) == RELKIND_PARTITIONED_TABLE)
+			leaves = list_concat(leaves, cl_partition_leaves(unit, desc->oids[i], table));
 	}
 	return leaves;
+}
+
+clRelation *
+cl_partition_open_leaf(clUnit *unit, Oid leaf, const clTable *table)
+{
+	clRelation *rel = cl_relation_try_open(unit, leaf, table);
+
+	if (rel == NULL || rel->rel->rd_rel->relkind != RELKIND_RELATION || !rel->rel->rd_rel->relispartition)
+		return NULL;
+	return rel;
+}
+
+char *
+cl_partition_foreign_leaves(clUnit *unit, Oid parent, const clTable *table)
+{
+	StringInfoData names;
+	ListCell *lc;
+
+	initStringInfo(&names);
+	foreach(lc, cl_partition_leaves(unit, parent, table))
+	{
+		Oid leaf = lfirst_oid(lc);
+
+		if (get_rel_relkind(leaf) == RELKIND_FOREIGN_TABLE)
+			appendStringInfo(&names, "%s\"%s\"", names.len > 0 ? ", " : "", get_rel_name(leaf));
+	}
+	return names.len > 0 ? names.data : NULL;
+}
+
+/*
+ * Follow a row's values down to a leaf; where there is none, as far as it
+ * goes.  A partition that is no longer the row's once it is locked stays
+ * locked, which does no harm.
+ */
+static clRelation *
+partition_route(clUnit *unit, Oid parent, const clTable *table, const clRow *row)
+{
+	clRelation *rel = open_parent(unit, parent, table);
+
+	while (rel->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+	{
+		Oid child = partition_for_row(rel, row);
+		uint64 messages = SharedInvalidMessageCounter;
+		clRelation *next;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!OidIsValid(child))
+			break;
+		next = cl_relation_try_open(unit, child, table);
+		if (next != NULL && (messages == SharedInvalidMessageCounter || partition_for_row(rel, row) == child))
+			rel = next;
+	}
+	return rel;
 }
 
 static Oid
@@ -125,7 +191,7 @@ partition_key_values(clRelation *parent, PartitionKey key, const clRow *row, Dat
 	{
 		int column = 0;
 
-		while (column < parent->table->ncolumns && parent->attnums[column] != key->partattrs[i])
+		while (column < parent->table->ncolumns && parent->shape->attnums[column] != key->partattrs[i])
 			column++;
 		if (column == parent->table->ncolumns)
 			ereport(ERROR,
@@ -135,6 +201,22 @@ partition_key_values(clRelation *parent, PartitionKey key, const clRow *row, Dat
 		values[i] = row->values[column];
 		nulls[i] = row->nulls[column];
 	}
+}
+
+static clRelation *
+open_parent(clUnit *unit, Oid parent, const clTable *table)
+{
+	clRelation *rel = cl_relation_try_open(unit, parent, table);
+
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u was dropped meanwhile", parent)));
+	if (rel->rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a partitioned table", RelationGetRelationName(rel->rel))));
+	return rel;
 }
 
 /*
