@@ -225,11 +225,11 @@ cl_authorization_scan_open(clUnit *unit, text *org_id)
 }
 
 bool
-cl_authorization_next(clScan *scan, clAuthorization *authorization)
+cl_authorization_next(clUnit *unit, clScan *scan, clAuthorization *authorization)
 {
 	if (!cl_scan_next(scan, &authorization->row))
 		return false;
-	authorization->leaf = NULL;
+	authorization->leaf = ledger_open(unit);
 	authorization_read(authorization);
 	return true;
 }

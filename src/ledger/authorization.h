@@ -75,6 +75,6 @@ extern void cl_authorization_store(clUnit *unit, clAuthorization *authorization)
 /* Live holds that expired before an instant, oldest first; or those of an organisation, expired or not. */
 extern clScan *cl_authorization_scan_expired(clUnit *unit, TimestampTz as_of);
 extern clScan *cl_authorization_scan_open(clUnit *unit, text *org_id);
-extern bool cl_authorization_next(clScan *scan, clAuthorization *authorization);
+extern bool cl_authorization_next(clUnit *unit, clScan *scan, clAuthorization *authorization);
 
 #endif /* CL_AUTHORIZATION_H */

@@ -225,7 +225,7 @@ expired_holds(clUnit *unit, const clAccount *account, const text *except)
 	clAuthorization hold;
 	List *holds = NIL;
 
-	while (cl_authorization_next(scan, &hold))
+	while (cl_authorization_next(unit, scan, &hold))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (hold.expires_at < wall && !cl_identifier_equal(hold.authorization_id, except))

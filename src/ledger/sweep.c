@@ -50,7 +50,7 @@ typedef struct Chunk
 	Candidate candidates[CHUNK_ROWS];
 } Chunk;
 
-static int chunk_read(clScan *scan, Chunk *chunk, int max_rows);
+static int chunk_read(clUnit *unit, clScan *scan, Chunk *chunk, int max_rows);
 static int compare_candidates(const void *a, const void *b);
 static int sweep_chunk(const Chunk *chunk);
 static bool sweep_guarded(const Chunk *chunk, int first, int count, int *settled);
@@ -77,7 +77,7 @@ cl_sweep(TimestampTz as_of, int max_rows, HTAB *passed_over, clTally *tally)
 		chunk->as_of = as_of;
 		chunk->passed_over = passed_over;
 		chunk->tally = tally;
-		if (chunk_read(scan, chunk, max_rows - settled) == 0)
+		if (chunk_read(unit, scan, chunk, max_rows - settled) == 0)
 			break;
 		settled += sweep_chunk(chunk);
 		MemoryContextReset(context);
@@ -110,7 +110,7 @@ cl_sweep_oldest(TimestampTz as_of)
 	clAuthorization authorization;
 	TimestampTz oldest = 0;
 
-	if (cl_authorization_next(scan, &authorization))
+	if (cl_authorization_next(unit, scan, &authorization))
 		oldest = authorization.expires_at;
 	cl_scan_end(scan);
 	cl_unit_end(unit);
@@ -118,12 +118,12 @@ cl_sweep_oldest(TimestampTz as_of)
 }
 
 static int
-chunk_read(clScan *scan, Chunk *chunk, int max_rows)
+chunk_read(clUnit *unit, clScan *scan, Chunk *chunk, int max_rows)
 {
 	clAuthorization authorization;
 
 	chunk->count = 0;
-	while (chunk->count < Min(max_rows, CHUNK_ROWS) && cl_authorization_next(scan, &authorization))
+	while (chunk->count < Min(max_rows, CHUNK_ROWS) && cl_authorization_next(unit, scan, &authorization))
 	{
 		if (is_passed_over(chunk, authorization.org_id))
 			continue;
