@@ -1,6 +1,6 @@
 # make, make install, make installcheck: build, install and test the extension with PG_CONFIG, as any PGXS extension.
-# make demo, make test, make bench: need nothing but Debian. They install the packages they need, then work in a
-# throwaway copy of the server (scripts/with-server).
+# make demo, make test, make test-assert, make test-fuzz, make bench: need nothing but Debian. They install the packages
+# they need, then work in a throwaway copy of the server (scripts/with-server).
 
 EXTENSION = credit_ledger
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" credit_ledger.control)
@@ -45,6 +45,18 @@ test:
 	scripts/install-packages test
 	test/run
 
+# On a server with assertions, which is built first if need be.
+test-assert:
+	scripts/install-packages test
+	scripts/install-packages assert
+	PG_CONFIG=$$(scripts/assert-server) && export PG_CONFIG && test/run
+
+test-fuzz:
+	scripts/install-packages fuzz
+	scripts/install-packages assert
+	PG_CONFIG=$$(scripts/assert-server) && export PG_CONFIG && \
+		scripts/with-server --conf test/fuzz/postgresql.conf test/fuzz/run
+
 bench:
 	scripts/install-packages bench
 	bench/run
@@ -52,4 +64,4 @@ bench:
 format:
 	clang-format-19 -i src/*.c src/*.h src/*/*.c src/*/*.h
 
-.PHONY: bench demo format test test-names
+.PHONY: bench demo format test test-assert test-fuzz test-names

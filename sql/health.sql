@@ -17,11 +17,11 @@ DECLARE
   scheduled boolean;
 BEGIN
   SELECT * INTO worker FROM @extschema@.credit_worker_status();
-  sweep_interval := current_setting('credit_ledger.sweep_interval');
+  sweep_interval := current_setting('credit_ledger.sweep_interval')::interval;
   expected := worker.preloaded AND worker.enabled AND NOT pg_is_in_recovery();
 
   check_name := 'preloaded';
-  status := CASE WHEN worker.preloaded THEN 'ok' ELSE 'warning' END;
+  status := CASE WHEN worker.preloaded THEN 'ok' ELSE 'warning' END::@extschema@.credit_health_status;
   detail := CASE WHEN worker.preloaded THEN 'the library is preloaded' ELSE 'the library is not preloaded: no worker, no counters' END;
   what_to_do := CASE WHEN NOT worker.preloaded THEN
     'Add credit_ledger to shared_preload_libraries and restart the server, or schedule credit_sweep() and credit_maintain() every minute.' END;
@@ -78,7 +78,7 @@ BEGIN
   SELECT clock_timestamp() - min(o.expires_at) INTO age FROM @extschema@.credit_ledger_open o;
   status := CASE WHEN age > current_setting('credit_ledger.sweep_lag_threshold')::interval THEN 'critical'
                  WHEN age > sweep_interval + interval '1 minute' THEN 'warning'
-                 ELSE 'ok' END;
+                 ELSE 'ok' END::@extschema@.credit_health_status;
   detail := CASE WHEN age > interval '0' THEN format('expired %s ago', date_trunc('second', age)) ELSE 'none' END;
   what_to_do := CASE WHEN status <> 'ok' THEN
     'See whether its account is locked (pg_locks) or credit_recent_failures() names it. Without the worker, call credit_sweep().' END;
@@ -86,16 +86,17 @@ BEGIN
 
   check_name := 'counters';
   SELECT max(s.minute) INTO drained FROM @extschema@.credit_stat s;
-  status := CASE WHEN worker.preloaded THEN 'ok' ELSE 'warning' END;
+  status := CASE WHEN worker.preloaded THEN 'ok' ELSE 'warning' END::@extschema@.credit_health_status;
   detail := CASE WHEN NOT worker.preloaded THEN 'nothing is counted' ELSE coalesce('newest of ' || drained, 'nothing counted yet') END;
   what_to_do := CASE WHEN NOT worker.preloaded THEN 'See preloaded.' END;
   RETURN NEXT;
 
   check_name := 'pg_cron';
   IF EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron') THEN
-    EXECUTE 'SELECT EXISTS (SELECT FROM cron.job WHERE active AND database = current_database() AND command LIKE ''%credit\_run\_reconciliation%'')'
-      INTO scheduled;
-    status := CASE WHEN scheduled THEN 'ok' ELSE 'warning' END;
+    scheduled := EXISTS (
+      SELECT FROM cron.job j
+      WHERE j.active AND j.database = current_database() AND j.command LIKE '%credit\_run\_reconciliation%');
+    status := CASE WHEN scheduled THEN 'ok' ELSE 'warning' END::@extschema@.credit_health_status;
     detail := CASE WHEN scheduled THEN 'reconciliation is scheduled' ELSE 'reconciliation is not scheduled' END;
     what_to_do := CASE WHEN NOT scheduled THEN 'SELECT credit_schedule_jobs()' END;
   ELSE
@@ -108,7 +109,9 @@ BEGIN
   -- From the runs alone: pg_cron can stop without a word.
   check_name := 'reconciliation';
   SELECT h.* INTO reconciliation FROM @extschema@.credit_reconciliation_health() h;
-  status := CASE WHEN reconciliation.overdue THEN 'critical' WHEN reconciliation.findings_open > 0 THEN 'warning' ELSE 'ok' END;
+  status := CASE WHEN reconciliation.overdue THEN 'critical'
+                 WHEN reconciliation.findings_open > 0 THEN 'warning'
+                 ELSE 'ok' END::@extschema@.credit_health_status;
   detail := format('%s; open findings: %s', CASE WHEN reconciliation.overdue THEN 'overdue' ELSE reconciliation.detail END,
                    reconciliation.findings_open);
   what_to_do := CASE WHEN reconciliation.overdue THEN

@@ -78,7 +78,7 @@ BEGIN
   END IF;
 
   FOR parent, leaf_of_rest, month IN
-    SELECT p.partrelid, p.partdefid, m
+    SELECT p.partrelid::regclass, p.partdefid::regclass, m
     FROM pg_partitioned_table p, generate_series(0, months) m
     WHERE p.partrelid IN ('@extschema@.credit_ledger_settled'::regclass, '@extschema@.credit_entry'::regclass)
     ORDER BY p.partrelid, m

@@ -42,13 +42,13 @@ CREATE FUNCTION @extschema@.credit_grant_privileges(role regrole, level text)
 AS $$
 DECLARE
   app constant text[] := '{credit_authorize,credit_authorize_many,credit_charge,credit_charge_many,credit_commit,credit_commit_many,'
-    'credit_revert,credit_revert_many,credit_extend,credit_balance}';
+    'credit_revert,credit_revert_many,credit_extend,credit_balance}'::text[];
   reader constant text[] := '{credit_balance,credit_balance_at,credit_statement,credit_verify,credit_verify_since,'
     'credit_commit_failure_rate,credit_judge_campaigns,credit_reconcile,credit_reconcile_campaigns,credit_campaign_status,'
     'credit_orphaned_authorizations,credit_reconciliation_health,credit_require_usage,credit_require_usage_columns,'
-    'credit_require_usage_lookup}';
+    'credit_require_usage_lookup}'::text[];
   -- What functions call with the rights of whoever called them. None of it writes.
-  helpers constant text[] := '{require_account,require_argument}';
+  helpers constant text[] := '{require_account,require_argument}'::text[];
   statement text;
 BEGIN
   PERFORM credit_ledger_internal.require_argument('role', role IS NULL),
