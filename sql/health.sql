@@ -59,6 +59,10 @@ BEGIN
       status := 'ok';
       detail := 'none is to be expected';
       what_to_do := NULL;
+    WHEN worker.last_error_at > coalesce(worker.last_sweep_at, '-infinity') AND worker.last_error_sqlstate = '55P03' THEN
+      status := 'warning';
+      detail := format('it ended early: %s', worker.last_error);
+      what_to_do := 'Nothing, if that is somebody''s work on the table and ends; pg_locks tells who has it.';
     WHEN worker.last_error_at > coalesce(worker.last_sweep_at, '-infinity') THEN
       status := 'critical';
       detail := format('it failed: %s', worker.last_error);

@@ -13,12 +13,22 @@
  * expired.  An organisation that is locked, or whose holds cannot be settled,
  * is left for the next sweep.
  *
+ * Somebody who locks a table, to change it or to build an index, does not
+ * wait for a sweep for longer than an organisation takes, and never ends up
+ * in a deadlock with it: all tables are locked first, if that can be had at
+ * once.  Leaves are locked as they are met, since there may be hundreds; a
+ * session that must not wait for them sets lock_timeout.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_inherits.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
@@ -26,9 +36,11 @@
 #include "ledger/account.h"
 #include "ledger/arguments.h"
 #include "ledger/authorization.h"
+#include "ledger/clock.h"
 #include "ledger/identifier.h"
 #include "ledger/settlement.h"
 #include "ledger/sweep.h"
+#include "ledger/timeout_notice.h"
 #include "ledger/verbs.h"
 
 #define CHUNK_ROWS 1000
@@ -43,52 +55,103 @@ typedef struct Candidate
 /* Candidates of one chunk, those of an organisation side by side. */
 typedef struct Chunk
 {
-	TimestampTz as_of;
-	HTAB *passed_over;
-	clTally *tally;
+	clSweep *sweep;
 	int count;
 	Candidate candidates[CHUNK_ROWS];
 } Chunk;
 
-static int chunk_read(clUnit *unit, clScan *scan, Chunk *chunk, int max_rows);
+/* What a sweep writes, in the order of a call. */
+static const clTableId tables[] = {CL_TABLE_ACCOUNT, CL_TABLE_OPEN, CL_TABLE_SETTLED, CL_TABLE_ENTRY,
+								   CL_TABLE_IDEMPOTENCY};
+
+static void lock_tables(clSweep *sweep);
+static void look_for_lock(clSweep *sweep);
+static bool lock_table(clSweep *sweep, Oid table);
+static bool is_stopped(const clSweep *sweep);
+static void chunk_read(clUnit *unit, clScan *scan, Chunk *chunk, MemoryContext row_context);
 static int compare_candidates(const void *a, const void *b);
 static int sweep_chunk(const Chunk *chunk);
 static bool sweep_guarded(const Chunk *chunk, int first, int count, int *settled);
+static void pass_over_failed(const Chunk *chunk, const text *org_id, const ErrorData *error);
 static int sweep_range(const Chunk *chunk, int first, int count);
 static int sweep_organisation(const Chunk *chunk, int first, int count);
 static bool is_passed_over(const Chunk *chunk, const text *org_id);
 static void pass_over(const Chunk *chunk, const text *org_id);
 static int organisation_end(const Chunk *chunk, int first, int end);
 
-int
-cl_sweep(TimestampTz as_of, int max_rows, HTAB *passed_over, clTally *tally)
+void
+cl_sweep(clSweep *sweep)
 {
 	clUnit *unit = cl_unit_begin("credit_sweep()");
-	clScan *scan = cl_authorization_scan_expired(unit, as_of);
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "credit_ledger sweep",
 												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	int settled = 0;
+	MemoryContext row_context = AllocSetContextCreate(context, "credit_ledger sweep row",
+													  ALLOCSET_SMALL_SIZES);
+	MemoryContext old;
+	clScan *scan;
 
-	while (settled < max_rows)
+	sweep->settled = 0;
+	lock_tables(sweep);
+	scan = cl_sweep_met_lock(sweep) ? NULL : cl_authorization_scan_expired(unit, sweep->as_of);
+	old = MemoryContextSwitchTo(context);
+	while (sweep->settled < sweep->max_rows && !is_stopped(sweep))
 	{
 		Chunk *chunk = palloc(sizeof(Chunk));
 
-		chunk->as_of = as_of;
-		chunk->passed_over = passed_over;
-		chunk->tally = tally;
-		if (chunk_read(unit, scan, chunk, max_rows - settled) == 0)
+		chunk->sweep = sweep;
+		chunk_read(unit, scan, chunk, row_context);
+		if (chunk->count == 0)
 			break;
-		settled += sweep_chunk(chunk);
-		MemoryContextReset(context);
+		sweep->settled += sweep_chunk(chunk);
+		MemoryContextResetOnly(context);
 	}
-
 	MemoryContextSwitchTo(old);
+	if (scan != NULL)
+		cl_scan_end(scan);
+	sweep->unfinished = !cl_sweep_met_lock(sweep) && (sweep->settled == sweep->max_rows || is_stopped(sweep));
 	MemoryContextDelete(context);
-	cl_scan_end(scan);
 	cl_unit_end(unit);
-	tally->done += settled;
-	return settled;
+	sweep->tally->done += sweep->settled;
+}
+
+static void
+lock_tables(clSweep *sweep)
+{
+	memset(&sweep->locked_table, 0, sizeof(NameData));
+	for (int i = 0; i < lengthof(tables) && !cl_sweep_met_lock(sweep); i++)
+		(void) lock_table(sweep, cl_table_oid(tables[i]));
+}
+
+/* Find out whether somebody has a table locked, or one of its leaves. */
+static void
+look_for_lock(clSweep *sweep)
+{
+	for (int i = 0; i < lengthof(tables); i++)
+	{
+		ListCell *lc;
+
+		foreach(lc, find_all_inheritors(cl_table_oid(tables[i]), NoLock, NULL))
+		{
+			if (!lock_table(sweep, lfirst_oid(lc)))
+				return;
+			UnlockRelationOid(lfirst_oid(lc), RowExclusiveLock);
+		}
+	}
+}
+
+static bool
+lock_table(clSweep *sweep, Oid table)
+{
+	if (ConditionalLockRelationOid(table, RowExclusiveLock))
+		return true;
+	namestrcpy(&sweep->locked_table, get_rel_name(table));
+	return false;
+}
+
+static bool
+is_stopped(const clSweep *sweep)
+{
+	return cl_sweep_met_lock(sweep) || (sweep->end != 0 && cl_clock() >= sweep->end);
 }
 
 /* In the current memory context. */
@@ -117,23 +180,32 @@ cl_sweep_oldest(TimestampTz as_of)
 	return oldest;
 }
 
-static int
-chunk_read(clUnit *unit, clScan *scan, Chunk *chunk, int max_rows)
+static void
+chunk_read(clUnit *unit, clScan *scan, Chunk *chunk, MemoryContext row_context)
 {
+	int max_rows = Min(chunk->sweep->max_rows - chunk->sweep->settled, CHUNK_ROWS);
+	MemoryContext context = CurrentMemoryContext;
 	clAuthorization authorization;
 
 	chunk->count = 0;
-	while (chunk->count < Min(max_rows, CHUNK_ROWS) && cl_authorization_next(unit, scan, &authorization))
+	MemoryContextSwitchTo(row_context);
+	while (chunk->count < max_rows && !is_stopped(chunk->sweep) && cl_authorization_next(unit, scan, &authorization))
 	{
-		if (is_passed_over(chunk, authorization.org_id))
-			continue;
-		chunk->candidates[chunk->count].org_id = authorization.org_id;
-		chunk->candidates[chunk->count].authorization_id = authorization.authorization_id;
-		chunk->candidates[chunk->count].position = chunk->count;
-		chunk->count++;
+		if (!is_passed_over(chunk, authorization.org_id))
+		{
+			Candidate *candidate = &chunk->candidates[chunk->count];
+
+			MemoryContextSwitchTo(context);
+			candidate->org_id = DatumGetTextPCopy(PointerGetDatum(authorization.org_id));
+			candidate->authorization_id = DatumGetTextPCopy(PointerGetDatum(authorization.authorization_id));
+			candidate->position = chunk->count++;
+			MemoryContextSwitchTo(row_context);
+		}
+		MemoryContextReset(row_context);
+		CHECK_FOR_INTERRUPTS();
 	}
+	MemoryContextSwitchTo(context);
 	qsort(chunk->candidates, chunk->count, sizeof(Candidate), compare_candidates);
-	return chunk->count;
 }
 
 static int
@@ -155,7 +227,8 @@ sweep_chunk(const Chunk *chunk)
 	if (sweep_guarded(chunk, 0, chunk->count, &settled))
 		return settled;
 
-	for (int first = 0, end; first < chunk->count; first = end)
+	for (int first = 0, end; first < chunk->count && !is_stopped(chunk->sweep);
+		 first = end)
 	{
 		end = organisation_end(chunk, first, chunk->count);
 		if (sweep_guarded(chunk, first, end - first, &settled))
@@ -166,10 +239,11 @@ sweep_chunk(const Chunk *chunk)
 
 /*
  * Sweep a range of a chunk in a subtransaction; false if it was rolled back.
- * The error is a WARNING where the range is one organisation, which leaves
- * nobody else to blame.  What ends the whole transaction anyway (a conflict
- * of serializable transactions, a cancelled query, a lack of resources) is
- * raised.  The model is plpgsql's exec_stmt_block.
+ * Where the range is one organisation, that one is passed over.  A table that
+ * somebody has locked is nobody's fault, and ends the sweep.  What ends the
+ * whole transaction anyway (a conflict of serializable transactions, a
+ * cancelled query, a lack of resources) is raised.  The model is plpgsql's
+ * exec_stmt_block.
  */
 static bool
 sweep_guarded(const Chunk *chunk, int first, int count, int *settled)
@@ -203,17 +277,10 @@ sweep_guarded(const Chunk *chunk, int first, int count, int *settled)
 		if (category == ERRCODE_TRANSACTION_ROLLBACK || category == ERRCODE_INSUFFICIENT_RESOURCES ||
 			category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_SYSTEM_ERROR)
 			ReThrowError(error);
-		if (one_organisation)
-		{
-			char *org_id = text_to_cstring(chunk->candidates[first].org_id);
-
-			pass_over(chunk, chunk->candidates[first].org_id);
-			chunk->tally->org_id = chunk->candidates[first].org_id;
-			(void) cl_tally_refuse(chunk->tally, error->sqlerrcode, error->message);
-			ereport(WARNING,
-					(errcode(error->sqlerrcode),
-					 errmsg("could not settle expired holds of organisation \"%s\": %s", org_id, error->message)));
-		}
+		if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+			look_for_lock(chunk->sweep);
+		if (one_organisation && !cl_sweep_met_lock(chunk->sweep))
+			pass_over_failed(chunk, chunk->candidates[first].org_id, error);
 		FreeErrorData(error);
 	}
 	PG_END_TRY();
@@ -223,12 +290,30 @@ sweep_guarded(const Chunk *chunk, int first, int count, int *settled)
 	return done;
 }
 
+/* A lock that could not be had, in somebody's trigger, comes round as a locked account does. */
+static void
+pass_over_failed(const Chunk *chunk, const text *org_id, const ErrorData *error)
+{
+	const char *name = text_to_cstring(org_id);
+
+	pass_over(chunk, org_id);
+	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+	{
+		chunk->sweep->tally->org_id = org_id;
+		(void) cl_tally_refuse(chunk->sweep->tally, error->sqlerrcode, error->message);
+		chunk->sweep->tally->org_id = NULL;
+	}
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("could not settle expired holds of organisation \"%s\": %s", name, error->message)));
+}
+
 static int
 sweep_range(const Chunk *chunk, int first, int count)
 {
 	int settled = 0;
 
-	for (int start = first, end; start < first + count; start = end)
+	for (int start = first, end; start < first + count && !is_stopped(chunk->sweep); start = end)
 	{
 		end = organisation_end(chunk, start, first + count);
 		settled += sweep_organisation(chunk, start, end - start);
@@ -242,7 +327,8 @@ sweep_organisation(const Chunk *chunk, int first, int count)
 	static const clSettlement expiry = {.verb = CL_VERB_EXPIRE, .all = true};
 	clUnit *unit = cl_unit_begin("credit_sweep()");
 	clAccount account;
-	int settled = 0;
+	List *settled = NIL;
+	int settled_count;
 
 	if (cl_account_try_lock(unit, chunk->candidates[first].org_id, &account))
 	{
@@ -251,17 +337,22 @@ sweep_organisation(const Chunk *chunk, int first, int count)
 			clAuthorization authorization;
 
 			if (cl_authorization_find_open(unit, chunk->candidates[i].authorization_id, &authorization) &&
-				authorization.expires_at < chunk->as_of &&
-				cl_settle(unit, &account, &authorization, &expiry, chunk->tally))
-				settled++;
+				authorization.expires_at < chunk->sweep->as_of &&
+				cl_settle(unit, &account, &authorization, &expiry, chunk->sweep->tally))
+				settled = lappend(settled, chunk->candidates[i].authorization_id);
 		}
-		if (settled > 0)
+		if (settled != NIL)
+		{
 			cl_account_store(unit, &account);
+			cl_timeout_notice(account.org_id, settled);
+		}
 	}
 	else
 		pass_over(chunk, chunk->candidates[first].org_id);
 	cl_unit_end(unit);
-	return settled;
+	settled_count = list_length(settled);
+	list_free(settled);
+	return settled_count;
 }
 
 static bool
@@ -269,10 +360,10 @@ is_passed_over(const Chunk *chunk, const text *org_id)
 {
 	char key[CL_MAX_IDENTIFIER + 1];
 
-	if (hash_get_num_entries(chunk->passed_over) == 0)
+	if (hash_get_num_entries(chunk->sweep->passed_over) == 0)
 		return false;
 	text_to_cstring_buffer(org_id, key, sizeof(key));
-	return hash_search(chunk->passed_over, key, HASH_FIND, NULL) != NULL;
+	return hash_search(chunk->sweep->passed_over, key, HASH_FIND, NULL) != NULL;
 }
 
 static void
@@ -281,7 +372,7 @@ pass_over(const Chunk *chunk, const text *org_id)
 	char key[CL_MAX_IDENTIFIER + 1];
 
 	text_to_cstring_buffer(org_id, key, sizeof(key));
-	(void) hash_search(chunk->passed_over, key, HASH_ENTER, NULL);
+	(void) hash_search(chunk->sweep->passed_over, key, HASH_ENTER, NULL);
 }
 
 /* Where the organisation that starts at first ends. */
@@ -299,9 +390,16 @@ organisation_end(const Chunk *chunk, int first, int end)
 Datum
 cl_sweep_function(FunctionCallInfo fcinfo, clTally *tally)
 {
-	TimestampTz as_of = PG_ARGISNULL(0) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(0);
+	clSweep sweep = {.as_of = PG_ARGISNULL(0) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(0), .tally = tally};
 
 	cl_require_not_null(PG_ARGISNULL(1), "max_rows");
 	cl_require_minimum(PG_GETARG_INT32(1), "max_rows", 1);
-	PG_RETURN_INT32(cl_sweep(as_of, PG_GETARG_INT32(1), cl_sweep_passed_over(), tally));
+	sweep.max_rows = PG_GETARG_INT32(1);
+	sweep.passed_over = cl_sweep_passed_over();
+	cl_sweep(&sweep);
+	if (cl_sweep_met_lock(&sweep))
+		ereport(WARNING,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("the sweep ended early: somebody has table \"%s\" locked", NameStr(sweep.locked_table))));
+	PG_RETURN_INT32(sweep.settled);
 }

@@ -13,16 +13,38 @@
 
 #include "ledger/tally.h"
 
+typedef struct clSweep
+{
+	TimestampTz as_of; /* settle what expired before this, oldest first, */
+	int max_rows;	   /* at most so many, */
+	int64 end;		   /* and begin no other organisation after this instant of cl_clock(); 0: never */
+	HTAB *passed_over; /* see below */
+	clTally *tally;
+
+	/* What came of it. */
+	int settled;
+	bool unfinished;	   /* it was stopped by max_rows or end */
+	NameData locked_table; /* it was stopped by a table that somebody has locked; empty: no */
+} clSweep;
+
 /*
- * Settle at most max_rows holds that expired before as_of, oldest first, in
- * the current transaction; returns how many.  Waits for nobody: an account
- * that somebody else has locked is passed over.  An organisation whose holds
- * cannot be settled is passed over with a WARNING and does not stop the rest.
+ * Settle holds that expired, in the current transaction.  Waits for nobody:
+ * an account that somebody else has locked is passed over, a table that is
+ * locked ends the sweep.  An organisation whose holds cannot be settled is
+ * passed over with a WARNING and does not stop the rest.  What was settled is
+ * told by NOTIFY (see timeout_notice.h).
  *
  * Whoever sweeps in several transactions hands the same set of organisations
  * to each, so that one that was passed over is not tried again in all of them.
  */
-extern int cl_sweep(TimestampTz as_of, int max_rows, HTAB *passed_over, clTally *tally);
+extern void cl_sweep(clSweep *sweep);
+
+static inline bool
+cl_sweep_met_lock(const clSweep *sweep)
+{
+	return NameStr(sweep->locked_table)[0] != '\0';
+}
+
 extern HTAB *cl_sweep_passed_over(void);
 
 /* When the oldest hold expired that is still live and expired before as_of; 0 if there is none. */

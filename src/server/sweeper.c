@@ -53,6 +53,9 @@
 #define RUN_TIME   1000
 #define BATCH_TIME 100
 
+/* Much less than anybody's deadlock_timeout: whoever waits for the sweeper while it waits for him is not cancelled. */
+#define LOCK_TIMEOUT "50ms"
+
 #define FIRST_BATCH 100
 #define MAX_BATCH	1000
 
@@ -63,7 +66,8 @@ static void set_option(const char *name, const char *value);
 static bool transaction_begin(const char *activity);
 static void transaction_end(void);
 static Oid ledger_owner(void);
-static bool sweep_batches(clSweepReport *report);
+static bool sweep_batches(clSweep *sweep, clSweepReport *report);
+static void sweep_batch(clSweep *sweep, clSweepReport *report);
 static int next_batch(int rows, int64 milliseconds);
 static void maintain(const clSweepReport *report);
 
@@ -106,7 +110,7 @@ sweeper_start(Oid database)
 	set_option("default_transaction_read_only", "off");
 	set_option("default_transaction_deferrable", "off");
 	set_option("idle_in_transaction_session_timeout", "0");
-	set_option("lock_timeout", "1s");
+	set_option("lock_timeout", LOCK_TIMEOUT);
 	set_option("row_security", "off");
 	set_option("search_path", "");
 	set_option("statement_timeout", "0");
@@ -137,14 +141,21 @@ sweeper_claim(void)
 static void
 sweeper_run(void)
 {
+	clSweep sweep = {.as_of = GetCurrentTimestamp(),
+					 .max_rows = FIRST_BATCH,
+					 .end = cl_clock() + RUN_TIME,
+					 .passed_over = cl_sweep_passed_over()};
 	clSweepReport report = {0};
 
-	if (!sweep_batches(&report))
+	if (!sweep_batches(&sweep, &report))
 	{
 		cl_database_report_presence(false);
 		return;
 	}
 	cl_database_report(&report);
+	if (cl_sweep_met_lock(&sweep))
+		cl_database_report_error(ERRCODE_LOCK_NOT_AVAILABLE,
+								 psprintf("somebody has table \"%s\" locked", NameStr(sweep.locked_table)));
 	maintain(&report);
 }
 
@@ -201,45 +212,48 @@ ledger_owner(void)
 
 /* False if the extension is not there. */
 static bool
-sweep_batches(clSweepReport *report)
+sweep_batches(clSweep *sweep, clSweepReport *report)
 {
-	HTAB *passed_over = cl_sweep_passed_over();
-	TimestampTz start = GetCurrentTimestamp();
-	int64 end = cl_clock() + RUN_TIME;
-	int batch = FIRST_BATCH;
-
 	do
 	{
-		int64 batch_start = cl_clock();
-		clTally tally = {.context = CurrentMemoryContext};
-		int settled;
+		int64 began = cl_clock();
 
 		if (!transaction_begin("settling expired holds"))
 			return false;
 		cl_database_report_presence(true);
-		cl_durability_note_write();
-		settled = cl_sweep(start, batch, passed_over, &tally);
-		cl_calls_count(CL_CALL_SWEEP, &tally);
-		PopActiveSnapshot();
-		PushActiveSnapshot(GetTransactionSnapshot());
-		report->oldest_expired = cl_sweep_oldest(start);
-		report->unfinished = settled == batch;
-		if (settled > 0)
-			ereport(LOG,
-					(errmsg("credit_ledger settled %d expired holds of database \"%s\"",
-							settled, get_database_name(MyDatabaseId))));
+		sweep_batch(sweep, report);
 		transaction_end();
-
-		report->settled += settled;
-		batch = next_batch(batch, cl_clock() - batch_start);
+		sweep->max_rows = next_batch(sweep->max_rows, cl_clock() - began);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-	} while (cl_worker && report->unfinished && cl_clock() < end);
+	} while (cl_worker && sweep->unfinished && cl_clock() < sweep->end);
 	return true;
+}
+
+static void
+sweep_batch(clSweep *sweep, clSweepReport *report)
+{
+	clTally tally = {.context = CurrentMemoryContext};
+
+	cl_durability_note_write();
+	sweep->tally = &tally;
+	cl_sweep(sweep);
+	cl_calls_count(CL_CALL_SWEEP, &tally);
+	report->settled += sweep->settled;
+	report->unfinished = sweep->unfinished;
+	if (sweep->settled > 0)
+		ereport(LOG,
+				(errmsg("credit_ledger settled %d expired holds of database \"%s\"",
+						sweep->settled, get_database_name(MyDatabaseId))));
+	if (cl_sweep_met_lock(sweep))
+		return;
+	PopActiveSnapshot();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	report->oldest_expired = cl_sweep_oldest(sweep->as_of);
 }
 
 /* As many rows as take about BATCH_TIME. */
