@@ -10,6 +10,11 @@ CREATE FUNCTION credit_ledger_internal.require_argument(argument_name text, is_n
 COMMENT ON FUNCTION credit_ledger_internal.require_argument(text, boolean) IS
   'raises 22004 naming the argument if is_null; for functions that read';
 
+CREATE FUNCTION credit_ledger_internal.setting(name text)
+  RETURNS text LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_setting';
+COMMENT ON FUNCTION credit_ledger_internal.setting(text) IS
+  'what credit_ledger.name is set to, also where the library was not loaded before';
+
 CREATE FUNCTION @extschema@.credit_balance_at(org_id text, at timestamptz)
   RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC

@@ -1,10 +1,11 @@
 -- Runs of reconciliation: what they find is kept, alerted and resolved. A run is one transaction and takes no lock that
 -- a caller of the ledger would wait for; runs and resolutions wait for each other.
 --
--- Sources and the ledger are read as the caller; only the two functions that write the tables of runs and findings are
--- SECURITY DEFINER. They execute nothing that a caller or a usage source brings along.
+-- credit_run_reconciliation() and credit_resolve_finding() are SECURITY DEFINER: they judge for themselves what they keep, so
+-- nobody can have them keep something else. What usage sources bring along is executed as the session's role all the same
+-- (credit_ledger_internal.usage()).
 
-CREATE FUNCTION @extschema@.credit_verify_since(since timestamptz)
+CREATE FUNCTION credit_ledger_internal.verify_since(since timestamptz)
   RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
   WITH newest_entry AS (
@@ -82,68 +83,307 @@ BEGIN ATOMIC
   FROM discrepancy d
   ORDER BY d.org_id, d.check_name, d.detail;
 END;
-COMMENT ON FUNCTION @extschema@.credit_verify_since(timestamptz) IS
+COMMENT ON FUNCTION credit_ledger_internal.verify_since(timestamptz) IS
   'what credit_verify() would say of balances, holds, and the entries and authorizations that were made since an instant: proves the newest part of the books without reading the history';
 
+-- All history is verified if no instant is given, or if too much was unsound before to go through it by organisation; else
+-- what is new, and the organisations that were unsound before. An hour is verified twice, for transactions that took long.
+CREATE FUNCTION credit_ledger_internal.verify_books(since timestamptz)
+  RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE plpgsql STABLE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  unsound_before constant text[] := ARRAY(SELECT DISTINCT f.org_id FROM @extschema@.credit_finding f
+                                          WHERE f.resolved_at IS NULL AND f.verdict = 'unsound_ledger');
+BEGIN
+  IF since = '-infinity' OR cardinality(unsound_before) > 100 THEN
+    RETURN QUERY SELECT v.* FROM @extschema@.credit_verify() v;
+  ELSE
+    RETURN QUERY
+    SELECT v.* FROM credit_ledger_internal.verify_since(since - interval '1 hour') v
+    UNION
+    SELECT v.* FROM unnest(unsound_before) o, @extschema@.credit_verify(o) v;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.verify_books(timestamptz) IS
+  'what is unsound of what is new since an instant (-infinity: of all), and whether what was unsound before still is';
+
+CREATE FUNCTION credit_ledger_internal.reconciliation_lock()
+  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM pg_advisory_xact_lock('@extschema@.credit_reconciliation_run'::regclass::oid::bigint);
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.reconciliation_lock() IS
+  'waits until no other transaction runs a reconciliation or resolves a finding, and keeps them waiting until this one ends';
+
+-- A transaction stamps what it settles with the clock and commits later, so a run does not see all that is stamped
+-- before its end. What transactions began earlier may still bring is left to the next run: those that can be seen
+-- (the owner of the ledger may need pg_read_all_stats for others'), and an hour for those that cannot.
+CREATE FUNCTION credit_ledger_internal.reconciliation_horizon(until timestamptz)
+  RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+  SELECT least(until,
+               clock_timestamp(),
+               (SELECT min(a.xact_start) FROM pg_stat_activity a WHERE a.datname = current_database()),
+               (SELECT min(p.prepared) FROM pg_prepared_xacts p WHERE p.database = current_database()))
+         - interval '1 hour';
+END;
+COMMENT ON FUNCTION credit_ledger_internal.reconciliation_horizon(timestamptz) IS
+  'the instant up to which a run until an instant sees all that settled';
+
+CREATE FUNCTION credit_ledger_internal.finding_alert(org_id text)
+  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  open bigint;
+  difference numeric;
+BEGIN
+  SELECT count(*), sum(f.difference) INTO open, difference
+  FROM @extschema@.credit_finding f
+  WHERE f.org_id IS NOT DISTINCT FROM finding_alert.org_id AND f.resolved_at IS NULL;
+  IF open > 0 THEN
+    PERFORM credit_ledger_internal.alert_open('reconciliation_mismatch', org_id,
+      format('open findings of reconciliation: %s', open), jsonb_build_object('findings', open, 'difference', difference));
+  ELSE
+    PERFORM credit_ledger_internal.alert_close('reconciliation_mismatch', org_id);
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.finding_alert(text) IS
+  'opens or closes the alert reconciliation_mismatch of an organisation, as it has open findings or has none';
+
+-- What was found wrong with a source or with the books, and dismissed, stays silent as long as it is the same.
+CREATE FUNCTION credit_ledger_internal.keep_mismatches(run @extschema@.credit_reconciliation_run, judged @extschema@.credit_judgement[])
+  RETURNS void LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+  INSERT INTO @extschema@.credit_finding AS f
+    (run_id, verdict, org_id, campaign_id, used_on, campaigns, charged, refunded, used, difference, detail, found_at, seen_at)
+  SELECT run.run_id, j.verdict, j.org_id, j.campaign_id, j.used_on, j.campaigns, j.charged, j.refunded, j.used, j.difference,
+         j.detail, run.started_at, run.started_at
+  FROM unnest(judged) j
+  WHERE j.verdict NOT IN ('balanced', 'in_flight', 'detached')
+    AND NOT (j.detail IS NOT NULL AND EXISTS (
+      SELECT FROM @extschema@.credit_finding d
+      WHERE d.resolution = 'dismiss' AND d.org_id IS NOT DISTINCT FROM j.org_id
+        AND d.used_on IS NOT DISTINCT FROM j.used_on AND d.detail = j.detail))
+  ORDER BY j.org_id, j.campaign_id, j.used_on, j.detail
+  ON CONFLICT (org_id, campaign_id, used_on, detail) WHERE resolved_at IS NULL DO UPDATE
+  SET verdict = excluded.verdict, campaigns = excluded.campaigns, charged = excluded.charged, refunded = excluded.refunded,
+      used = excluded.used, difference = excluded.difference, seen_at = excluded.seen_at;
+
+  DELETE FROM @extschema@.credit_finding_part p
+  USING @extschema@.credit_finding f
+  WHERE f.finding_id = p.finding_id AND f.resolved_at IS NULL AND f.seen_at = run.started_at;
+  INSERT INTO @extschema@.credit_finding_part (finding_id, org_id, campaign_id, used_on, charged, refunded, used, difference)
+  SELECT f.finding_id, j.org_id, j.campaign_id, j.used_on, j.charged, j.refunded, j.used, j.difference
+  FROM unnest(judged) j
+  JOIN @extschema@.credit_finding f ON f.org_id = j.org_id AND f.campaigns IS NOT NULL AND f.resolved_at IS NULL
+  WHERE j.verdict IN ('balanced', 'in_flight') AND j.difference <> 0 AND f.seen_at = run.started_at;
+END;
+COMMENT ON FUNCTION credit_ledger_internal.keep_mismatches(@extschema@.credit_reconciliation_run, @extschema@.credit_judgement[]) IS
+  'keeps as findings what a run judged to be mismatches, and the small differences that add up to one';
+
+-- Every run judges the campaigns of open findings again, so what it does not find any more is gone. What is in flight may
+-- come back, what is detached cannot be judged any more, and what is wrong with a source is seen for the days of a window.
+CREATE FUNCTION credit_ledger_internal.clear_findings(run @extschema@.credit_reconciliation_run, judged @extschema@.credit_judgement[])
+  RETURNS void LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+  UPDATE @extschema@.credit_finding f
+  SET resolution = 'cleared', resolved_at = clock_timestamp()
+  WHERE f.resolved_at IS NULL AND f.seen_at < run.started_at
+    AND (f.verdict <> 'invalid_usage' OR run.since < run.until AND (f.used_on IS NULL
+         OR credit_ledger_internal.start_of_day(f.used_on) < run.until
+           AND credit_ledger_internal.start_of_day(f.used_on + 1) > run.since))
+    AND NOT EXISTS (
+      SELECT FROM unnest(judged) j
+      WHERE j.verdict IN ('in_flight', 'detached') AND j.org_id = f.org_id
+        AND j.campaign_id IS NOT DISTINCT FROM f.campaign_id AND j.used_on IS NOT DISTINCT FROM f.used_on);
+END;
+COMMENT ON FUNCTION credit_ledger_internal.clear_findings(@extschema@.credit_reconciliation_run, @extschema@.credit_judgement[]) IS
+  'closes the open findings that a run did not find any more';
+
 CREATE FUNCTION @extschema@.credit_run_reconciliation(since timestamptz = NULL, until timestamptz = NULL, tolerance bigint = 10)
-  RETURNS @extschema@.credit_reconciliation_run LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  RETURNS @extschema@.credit_reconciliation_run LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   run @extschema@.credit_reconciliation_run;
-  mismatches @extschema@.credit_judgement[];
-  unsound_before text[];
-  verify_all boolean;
+  judged @extschema@.credit_judgement[];
+  unsound @extschema@.credit_judgement[];
+  covered timestamptz;
 BEGIN
   PERFORM credit_ledger_internal.require_argument('tolerance', tolerance IS NULL);
-  PERFORM @extschema@.credit_reconciliation_lock();
+  PERFORM credit_ledger_internal.reconciliation_lock();
+  covered := (SELECT max(r.covered_until) FROM @extschema@.credit_reconciliation_run r);
   run.started_at := clock_timestamp();
-  run.since := coalesce(since, (SELECT max(r.covered_until) FROM @extschema@.credit_reconciliation_run r), '-infinity');
+  run.since := coalesce(since, covered - credit_ledger_internal.setting('reconciliation_lookback')::interval, '-infinity');
   run.until := coalesce(until, greatest(run.started_at, run.since));
   run.tolerance := tolerance;
-  run.covered_until := @extschema@.credit_reconciliation_horizon(run.until);
+  -- A window that leaves a gap after the runs before leaves covered_until where it was.
+  run.covered_until := CASE WHEN run.since <= coalesce(covered, '-infinity')
+                            THEN greatest(covered, credit_ledger_internal.reconciliation_horizon(run.until))
+                            ELSE covered END;
 
-  -- All history is verified if all history is the window, or if too much was unsound before to go through it by
-  -- organisation; else what is new, and the organisations that were unsound before.
-  unsound_before := ARRAY(SELECT DISTINCT f.org_id FROM @extschema@.credit_finding f
-                          WHERE f.resolved_at IS NULL AND f.verdict = 'unsound_ledger');
-  verify_all := run.since = '-infinity' OR cardinality(unsound_before) > 100;
-
-  -- One statement, so one snapshot.
+  -- What the findings need: mismatches, what may explain one that is open, and the small differences that add up to one.
   WITH judged AS MATERIALIZED (
-    SELECT j.* FROM @extschema@.credit_judge_campaigns(run.since, run.until, run.tolerance, with_findings => true) j
-  ), unsound AS (
-    SELECT v.* FROM @extschema@.credit_verify() v WHERE verify_all
-    UNION
-    SELECT v.* FROM @extschema@.credit_verify_since(run.since - interval '1 hour') v WHERE NOT verify_all
-    UNION
-    SELECT v.* FROM unnest(unsound_before) o, @extschema@.credit_verify(o) v WHERE NOT verify_all
-  ), mismatch AS (
-    SELECT j.* FROM judged j WHERE j.verdict <> 'balanced'
-    UNION ALL
-    SELECT u.org_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'unsound_ledger',
-           format('%s: expected %s, actual %s (%s)', u.check_name, u.expected, u.actual, u.detail)
-    FROM unsound u
+    SELECT j.* FROM credit_ledger_internal.judge_campaigns(run.since, run.until, run.tolerance, with_findings => true) j
   )
-  SELECT (SELECT count(*) FROM judged j WHERE j.verdict <> 'invalid_usage'),
-         (SELECT count(*) FROM judged j WHERE j.verdict = 'in_flight'),
-         (SELECT array_agg(m::@extschema@.credit_judgement) FROM mismatch m)
-  INTO run.judged, run.in_flight, mismatches;
+  SELECT count(*) FILTER (WHERE j.verdict <> 'invalid_usage' AND j.campaigns IS NULL),
+         count(*) FILTER (WHERE j.verdict = 'in_flight'),
+         array_agg(j::@extschema@.credit_judgement) FILTER (
+           WHERE j.verdict NOT IN ('balanced', 'in_flight', 'detached')
+              OR j.verdict IN ('in_flight', 'detached') AND j.org_id IN (
+                   SELECT f.org_id FROM @extschema@.credit_finding f WHERE f.resolved_at IS NULL)
+              OR j.difference <> 0 AND j.org_id IN (SELECT s.org_id FROM judged s WHERE s.campaigns IS NOT NULL))
+  INTO run.judged, run.in_flight, judged
+  FROM judged j;
 
-  RETURN @extschema@.credit_reconciliation_record(run, mismatches);
+  -- The books do not come late: of them, what is new is verified.
+  unsound := ARRAY(SELECT ROW(v.org_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'unsound_ledger',
+                              format('%s: expected %s, actual %s (%s)', v.check_name, v.expected, v.actual, v.detail)
+                             )::@extschema@.credit_judgement
+                   FROM credit_ledger_internal.verify_books(coalesce(since, covered, '-infinity')) v);
+
+  INSERT INTO @extschema@.credit_reconciliation_run
+    (since, until, tolerance, judged, in_flight, findings_new, findings_open, covered_until, started_at, finished_at)
+  VALUES (run.since, run.until, run.tolerance, run.judged, run.in_flight, 0, 0, run.covered_until, run.started_at, clock_timestamp())
+  RETURNING run_id INTO run.run_id;
+  PERFORM credit_ledger_internal.keep_mismatches(run, judged || unsound);
+  PERFORM credit_ledger_internal.clear_findings(run, judged);
+  UPDATE @extschema@.credit_reconciliation_run r
+  SET findings_new = (SELECT count(*) FROM @extschema@.credit_finding f WHERE f.run_id = r.run_id),
+      findings_open = (SELECT count(*) FROM @extschema@.credit_finding f WHERE f.resolved_at IS NULL),
+      finished_at = clock_timestamp()
+  WHERE r.run_id = run.run_id
+  RETURNING r.* INTO run;
+
+  PERFORM credit_ledger_internal.finding_alert(o.org_id)
+  FROM (SELECT DISTINCT f.org_id FROM @extschema@.credit_finding f
+        WHERE f.resolved_at IS NULL OR f.resolved_at >= run.started_at
+        ORDER BY f.org_id) o;
+  PERFORM @extschema@.credit_check_reconciliation();
+  RETURN run;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_run_reconciliation(timestamptz, timestamptz, bigint) IS
-  'judges the campaigns of the window (NULL: from where the runs before have come to, until now) and of open findings, verifies the books, and keeps what it finds: new findings are made, those that are gone are cleared, alerts opened and closed';
+  'judges the campaigns of the window (NULL: from credit_ledger.reconciliation_lookback before where the runs before have come to, until now) and of open findings, verifies the books, and keeps what it finds: new findings are made, those that are gone are cleared, alerts opened and closed';
+
+-- The authorizations of a campaign that can be corrected, those first that a correction should take.
+CREATE FUNCTION credit_ledger_internal.settled_authorizations(org_id text, campaign_id text)
+  RETURNS SETOF @extschema@.credit_ledger LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT l.*
+  FROM @extschema@.credit_ledger_settled l
+  WHERE l.authorization_id IN (
+    SELECT i.authorization_id
+    FROM @extschema@.credit_idempotency i
+    WHERE i.idempotency_key = settled_authorizations.campaign_id AND i.org_id = settled_authorizations.org_id
+      AND i.operation = 'authorize' AND coalesce(i.campaign_id, i.idempotency_key) = settled_authorizations.campaign_id
+    UNION ALL
+    SELECT i.authorization_id
+    FROM @extschema@.credit_idempotency i
+    WHERE i.campaign_id = settled_authorizations.campaign_id AND i.org_id = settled_authorizations.org_id
+      AND i.campaign_id <> i.idempotency_key AND i.operation = 'authorize')
+  ORDER BY l.status, l.settled_at DESC, l.authorization_id DESC;
+END;
+COMMENT ON FUNCTION credit_ledger_internal.settled_authorizations(text, text) IS
+  'the settled authorizations of a campaign: committed ones first, then the newest';
+
+CREATE FUNCTION credit_ledger_internal.correct_campaign(org_id text, campaign_id text, difference bigint, key text, reason text)
+  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  settled @extschema@.credit_ledger;
+  to_give bigint := difference;
+  given bigint;
+BEGIN
+  IF difference < 0 THEN
+    SELECT l.* INTO settled FROM credit_ledger_internal.settled_authorizations(org_id, campaign_id) l LIMIT 1;
+    IF FOUND THEN
+      PERFORM @extschema@.credit_correct(settled.authorization_id,
+        CASE settled.status WHEN 'committed' THEN settled.amount ELSE 0 END - difference, reason);
+    ELSE
+      PERFORM credit_ledger_internal.charge(org_id, -difference, campaign_id, key, jsonb_build_object('reason', reason));
+    END IF;
+    RETURN;
+  END IF;
+
+  FOR settled IN
+    SELECT l.* FROM credit_ledger_internal.settled_authorizations(org_id, campaign_id) l WHERE l.status = 'committed'
+  LOOP
+    given := least(to_give, settled.amount - settled.refunded_amount);
+    CONTINUE WHEN given = 0;
+    PERFORM @extschema@.credit_correct(settled.authorization_id, settled.amount - given, reason);
+    to_give := to_give - given;
+  END LOOP;
+  IF to_give > 0 THEN
+    RAISE object_not_in_prerequisite_state USING
+      MESSAGE = format('campaign "%s" of organisation "%s" was charged in parts of a hold that is open', campaign_id, org_id),
+      HINT = 'It can be corrected once that authorization is settled.';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.correct_campaign(text, text, bigint, text, text) IS
+  'has a campaign charged less by difference (less than zero: more), by correcting its authorizations; by a charge under the key if none of them is settled';
+
+CREATE FUNCTION credit_ledger_internal.correct_finding(finding @extschema@.credit_finding, reason text)
+  RETURNS bigint LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  judgement @extschema@.credit_judgement;
+  campaign text;
+  place integer := 0;
+  charged bigint := 0;
+BEGIN
+  IF finding.detail IS NOT NULL THEN
+    RAISE object_not_in_prerequisite_state USING
+      MESSAGE = format('no movement makes finding %s vanish', finding.finding_id),
+      DETAIL = format('Its verdict is %s: %s.', finding.verdict, finding.detail),
+      HINT = 'Repair what it speaks of, then dismiss it or let the next run clear it.';
+  END IF;
+  -- The difference may have changed since the run. With the account's row locked, no charge can change it any more.
+  PERFORM credit_ledger_internal.require_account(finding.org_id);
+  PERFORM FROM @extschema@.credit_account a WHERE a.org_id = finding.org_id FOR NO KEY UPDATE;
+
+  FOR judgement IN
+    SELECT j.* FROM credit_ledger_internal.judge_campaigns('infinity', 'infinity', 0, of_finding => finding.finding_id) j
+    WHERE j.detail IS NULL
+    ORDER BY j.campaign_id, j.used_on
+  LOOP
+    campaign := coalesce(judgement.campaign_id, credit_ledger_internal.campaign_of_day(judgement.used_on));
+    IF finding.campaigns IS NULL AND judgement.verdict IN ('in_flight', 'detached') THEN
+      RAISE object_not_in_prerequisite_state USING
+        MESSAGE = format('campaign "%s" of organisation "%s" cannot be judged', campaign, finding.org_id),
+        DETAIL = CASE judgement.verdict WHEN 'in_flight' THEN 'It is in flight again: what it used, its open holds can explain.'
+                                        ELSE 'The partition of one of its authorizations has been detached.' END,
+        HINT = CASE judgement.verdict WHEN 'in_flight' THEN 'Its difference is known once all its authorizations are settled.'
+                                      ELSE 'Attach it again, or dismiss the finding.' END;
+    END IF;
+    CONTINUE WHEN judgement.difference = 0;
+    place := place + 1;
+    PERFORM credit_ledger_internal.correct_campaign(finding.org_id, campaign, judgement.difference,
+      concat_ws(':', 'credit_finding', finding.finding_id, CASE WHEN finding.campaigns IS NOT NULL THEN place END), reason);
+    charged := charged - judgement.difference;
+  END LOOP;
+  RETURN charged;
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.correct_finding(@extschema@.credit_finding, text) IS
+  'has the campaigns of a finding charged what they used, and returns how many credits that took';
 
 CREATE FUNCTION @extschema@.credit_resolve_finding(finding_id bigint, action text, note text = NULL)
-  RETURNS @extschema@.credit_finding LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  RETURNS @extschema@.credit_finding LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   finding @extschema@.credit_finding;
-  judgement @extschema@.credit_judgement;
-  movement @extschema@.credit_movement;
 BEGIN
   PERFORM credit_ledger_internal.require_argument('finding_id', finding_id IS NULL),
           credit_ledger_internal.require_argument('action', action IS NULL);
@@ -152,9 +392,9 @@ BEGIN
       MESSAGE = format('unknown action "%s"', action), HINT = 'The actions are adjust and dismiss.';
   END IF;
   PERFORM credit_ledger_internal.require_argument('note', action = 'dismiss' AND coalesce(note, '') = '');
-  PERFORM @extschema@.credit_reconciliation_lock();
+  PERFORM credit_ledger_internal.reconciliation_lock();
 
-  SELECT f.* INTO finding FROM @extschema@.credit_finding f WHERE f.finding_id = credit_resolve_finding.finding_id;
+  SELECT f.* INTO finding FROM @extschema@.credit_finding f WHERE f.finding_id = credit_resolve_finding.finding_id FOR UPDATE;
   IF NOT FOUND THEN
     RAISE invalid_parameter_value USING MESSAGE = format('there is no finding %s', finding_id);
   END IF;
@@ -166,165 +406,22 @@ BEGIN
   END IF;
 
   IF action = 'adjust' THEN
-    IF finding.difference IS NULL THEN
-      RAISE object_not_in_prerequisite_state USING
-        MESSAGE = format('no movement makes finding %s vanish', finding_id),
-        DETAIL = format('Its verdict is %s: %s.', finding.verdict, finding.detail),
-        HINT = 'Repair what it speaks of, then dismiss it or let the next run clear it.';
-    END IF;
-    -- The difference may have changed since the run. With the account's row locked, no charge can change it any more.
-    PERFORM credit_ledger_internal.require_account(finding.org_id);
-    PERFORM @extschema@.credit_account_configure(finding.org_id);
-    SELECT j.* INTO judgement
-    FROM @extschema@.credit_judge_campaigns('infinity', 'infinity', 0, with_findings => true) j
-    WHERE j.org_id = finding.org_id AND j.campaign_id IS NOT DISTINCT FROM finding.campaign_id
-      AND j.used_on IS NOT DISTINCT FROM finding.used_on;
-    IF judgement.verdict = 'in_flight' THEN
-      RAISE object_not_in_prerequisite_state USING
-        MESSAGE = format('campaign "%s" is in flight again', finding.campaign_id),
-        HINT = 'Its difference is known once all its authorizations are settled.';
-    END IF;
-    finding.adjusted := 0;
-    IF judgement.difference <> 0 THEN
-      movement := @extschema@.credit_adjust(finding.org_id, judgement.difference, format('credit_finding:%s', finding_id),
-                                            coalesce(nullif(note, ''), format('reconciliation: %s', finding.verdict)));
-      finding.adjusted := -movement.amount;
-      finding.entry_no := movement.entry_no;
+    finding.adjusted := credit_ledger_internal.correct_finding(finding,
+      coalesce(nullif(note, ''), format('reconciliation: %s', finding.verdict)));
+    IF finding.adjusted <> 0 THEN
+      finding.entry_no := (SELECT a.last_entry_no FROM @extschema@.credit_account a WHERE a.org_id = finding.org_id);
     END IF;
   END IF;
 
-  finding.resolution := action;
-  finding.note := note;
-  finding.resolved_by := current_user;
-  RETURN @extschema@.credit_finding_close(finding);
-END
-$$;
-COMMENT ON FUNCTION @extschema@.credit_resolve_finding(bigint, text, text) IS
-  'adjust: posts the movement that makes the difference of a finding vanish, with the idempotency key credit_finding:N; dismiss: accepts the difference, with a note. Once: the same call again returns the finding as it is';
-
-CREATE FUNCTION @extschema@.credit_reconciliation_lock()
-  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-  SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-  PERFORM pg_advisory_xact_lock('@extschema@.credit_reconciliation_run'::regclass::oid::bigint);
-END
-$$;
-COMMENT ON FUNCTION @extschema@.credit_reconciliation_lock() IS
-  'waits until no other transaction runs a reconciliation or resolves a finding, and keeps them waiting until this one ends';
-
--- A transaction stamps what it settles with the clock and commits later, so a run does not see all that is stamped
--- before its end. What transactions began earlier may still bring is left to the next run: those that can be seen
--- (pg_read_all_stats shows others' too), and an hour for those that cannot.
-CREATE FUNCTION @extschema@.credit_reconciliation_horizon(until timestamptz)
-  RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-  SELECT least(until,
-               pg_catalog.clock_timestamp(),
-               (SELECT min(a.xact_start) FROM pg_catalog.pg_stat_activity a WHERE a.datname = pg_catalog.current_database()),
-               (SELECT min(p.prepared) FROM pg_catalog.pg_prepared_xacts p WHERE p.database = pg_catalog.current_database()))
-         - interval '1 hour';
-END;
-COMMENT ON FUNCTION @extschema@.credit_reconciliation_horizon(timestamptz) IS
-  'the instant up to which a run until an instant sees all that settled';
-
--- In mismatches, what is in flight keeps an open finding open, and no more.
-CREATE FUNCTION @extschema@.credit_reconciliation_record(run @extschema@.credit_reconciliation_run, mismatches @extschema@.credit_judgement[])
-  RETURNS @extschema@.credit_reconciliation_run LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-  SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-  covered timestamptz := (SELECT max(r.covered_until) FROM @extschema@.credit_reconciliation_run r);
-BEGIN
-  -- A window that leaves a gap after the runs before leaves covered_until where it was.
-  IF run.since <= coalesce(covered, '-infinity') THEN
-    run.covered_until := greatest(covered, run.covered_until);
-  ELSE
-    run.covered_until := covered;
-  END IF;
-  INSERT INTO @extschema@.credit_reconciliation_run
-    (since, until, tolerance, judged, in_flight, findings_new, findings_open, covered_until, started_at, finished_at)
-  VALUES (run.since, run.until, run.tolerance, run.judged, run.in_flight, 0, 0, run.covered_until, run.started_at, clock_timestamp())
-  RETURNING run_id INTO run.run_id;
-
-  INSERT INTO @extschema@.credit_finding AS f
-    (run_id, verdict, org_id, campaign_id, used_on, charged, refunded, used, difference, detail, found_at, seen_at)
-  SELECT run.run_id, m.verdict, m.org_id, m.campaign_id, m.used_on, m.charged, m.refunded, m.used, m.difference, m.detail,
-         run.started_at, run.started_at
-  FROM unnest(mismatches) m
-  WHERE m.verdict <> 'in_flight'
-    AND NOT (m.detail IS NOT NULL AND EXISTS (
-      SELECT FROM @extschema@.credit_finding d
-      WHERE d.resolution = 'dismiss' AND d.org_id IS NOT DISTINCT FROM m.org_id
-        AND d.used_on IS NOT DISTINCT FROM m.used_on AND d.detail = m.detail))
-  ORDER BY m.org_id, m.campaign_id, m.used_on, m.detail
-  ON CONFLICT (org_id, campaign_id, used_on, detail) WHERE resolved_at IS NULL DO UPDATE
-  SET verdict = excluded.verdict, charged = excluded.charged, refunded = excluded.refunded, used = excluded.used,
-      difference = excluded.difference, seen_at = excluded.seen_at;
-
-  -- Every run judges the campaigns of open findings again; what is wrong with usage it sees for the days of its window.
   UPDATE @extschema@.credit_finding f
-  SET resolution = 'cleared', resolved_at = clock_timestamp()
-  WHERE f.resolved_at IS NULL AND f.seen_at < run.started_at
-    AND (f.verdict <> 'invalid_usage' OR f.used_on IS NULL
-         OR f.used_on::timestamp AT TIME ZONE 'UTC' < run.until AND (f.used_on + 1)::timestamp AT TIME ZONE 'UTC' > run.since)
-    AND NOT EXISTS (
-      SELECT FROM unnest(mismatches) m
-      WHERE m.verdict = 'in_flight' AND m.org_id = f.org_id AND m.campaign_id = f.campaign_id);
-
-  UPDATE @extschema@.credit_reconciliation_run r
-  SET findings_new = (SELECT count(*) FROM @extschema@.credit_finding f WHERE f.run_id = r.run_id),
-      findings_open = (SELECT count(*) FROM @extschema@.credit_finding f WHERE f.resolved_at IS NULL),
-      finished_at = clock_timestamp()
-  WHERE r.run_id = run.run_id
-  RETURNING r.* INTO run;
-
-  PERFORM @extschema@.credit_finding_alert(o.org_id)
-  FROM (SELECT DISTINCT f.org_id FROM @extschema@.credit_finding f
-        WHERE f.resolved_at IS NULL OR f.resolved_at >= run.started_at
-        ORDER BY f.org_id) o;
-  PERFORM @extschema@.credit_check_reconciliation();
-  RETURN run;
-END
-$$;
-COMMENT ON FUNCTION @extschema@.credit_reconciliation_record(@extschema@.credit_reconciliation_run, @extschema@.credit_judgement[]) IS
-  'keeps what a run found; called by credit_run_reconciliation()';
-
-CREATE FUNCTION @extschema@.credit_finding_close(finding @extschema@.credit_finding)
-  RETURNS @extschema@.credit_finding LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-  SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-  UPDATE @extschema@.credit_finding f
-  SET resolution = finding.resolution, resolved_at = clock_timestamp(), resolved_by = finding.resolved_by,
-      note = finding.note, adjusted = finding.adjusted, entry_no = finding.entry_no
-  WHERE f.finding_id = finding.finding_id AND f.resolved_at IS NULL
-  RETURNING f.* INTO STRICT finding;
-  PERFORM @extschema@.credit_finding_alert(finding.org_id);
+  SET resolution = action, resolved_at = clock_timestamp(), note = credit_resolve_finding.note,
+      resolved_by = coalesce(nullif(current_setting('role'), 'none'), session_user),
+      adjusted = finding.adjusted, entry_no = finding.entry_no
+  WHERE f.finding_id = finding.finding_id
+  RETURNING f.* INTO finding;
+  PERFORM credit_ledger_internal.finding_alert(finding.org_id);
   RETURN finding;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.credit_finding_close(@extschema@.credit_finding) IS
-  'keeps how a finding was resolved; called by credit_resolve_finding()';
-
-CREATE FUNCTION @extschema@.credit_finding_alert(org_id text)
-  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-  SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-  open bigint;
-  difference numeric;
-BEGIN
-  SELECT count(*), sum(f.difference) INTO open, difference
-  FROM @extschema@.credit_finding f
-  WHERE f.org_id IS NOT DISTINCT FROM credit_finding_alert.org_id AND f.resolved_at IS NULL;
-  IF open > 0 THEN
-    PERFORM credit_ledger_internal.alert_open('reconciliation_mismatch', org_id,
-      format('open findings of reconciliation: %s', open), jsonb_build_object('findings', open, 'difference', difference));
-  ELSE
-    PERFORM credit_ledger_internal.alert_close('reconciliation_mismatch', org_id);
-  END IF;
-END
-$$;
-COMMENT ON FUNCTION @extschema@.credit_finding_alert(text) IS
-  'opens or closes the alert reconciliation_mismatch of an organisation, as it has open findings or has none';
+COMMENT ON FUNCTION @extschema@.credit_resolve_finding(bigint, text, text) IS
+  'adjust: has the campaign charged what it used, by correcting its authorizations, or by a charge with the idempotency key credit_finding:N if it has none that is settled, whatever is available; dismiss: accepts the difference, with a note. Once: the same call again returns the finding as it is';

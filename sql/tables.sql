@@ -97,12 +97,9 @@ COMMENT ON TABLE @extschema@.credit_ledger_settled IS
 CREATE TABLE @extschema@.credit_ledger_settled_default PARTITION OF @extschema@.credit_ledger_settled (PRIMARY KEY (authorization_id)) DEFAULT;
 COMMENT ON TABLE @extschema@.credit_ledger_settled_default IS 'settled authorizations for which no range partition was made';
 CREATE INDEX credit_ledger_settled_default_org_id_created_at_idx ON @extschema@.credit_ledger_settled_default (org_id, created_at);
--- For reconciliation, and next to free for the hot path: what settled in a window, in a table that is filled in that
--- order; and the authorizations of a campaign that its idempotency row does not lead to, of which there are few.
+-- For reconciliation, and next to free for the hot path: what settled in a window, in a table that is filled in that order.
 CREATE INDEX credit_ledger_settled_default_settled_at_idx ON @extschema@.credit_ledger_settled_default
   USING brin (settled_at) WITH (autosummarize = on);
-CREATE INDEX credit_ledger_settled_default_campaign_id_org_id_idx ON @extschema@.credit_ledger_settled_default (campaign_id, org_id)
-  WHERE campaign_id <> idempotency_key;
 
 CREATE TABLE @extschema@.credit_entry (
   org_id           text COLLATE "C" NOT NULL,
@@ -138,6 +135,9 @@ CREATE TABLE @extschema@.credit_idempotency (
   created_at       timestamptz NOT NULL,
   PRIMARY KEY (idempotency_key, org_id, operation)
 );
+-- The keys of a campaign that are not the campaign itself, of which there are few.
+CREATE INDEX credit_idempotency_campaign_id_org_id_idx ON @extschema@.credit_idempotency (campaign_id, org_id)
+  WHERE campaign_id <> idempotency_key;
 COMMENT ON TABLE @extschema@.credit_idempotency IS
   'every idempotency key that was used: the parameters that must match when the call is made again, and what the call made';
 COMMENT ON COLUMN @extschema@.credit_idempotency.amount IS 'the amount as passed; NULL: a refund of all that was left';

@@ -15,12 +15,15 @@ CREATE TABLE @extschema@.credit_usage_source (
 COMMENT ON TABLE @extschema@.credit_usage_source IS 'the tables and views of applications that say what was really used';
 SELECT pg_extension_config_dump('@extschema@.credit_usage_source', '');
 
-CREATE FUNCTION @extschema@.credit_require_usage_columns(source text, relation regclass)
+-- The ledger tells identifiers apart byte by byte. A collation that takes different ones for equal would have a source
+-- add up what the ledger charged apart.
+CREATE FUNCTION credit_ledger_internal.require_usage_columns(source text, relation regclass)
   RETURNS void LANGUAGE plpgsql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   missing text;
+  foreign_collation text;
 BEGIN
   SELECT string_agg(format('%s %s', wanted.name, wanted.type), ', ' ORDER BY wanted.position)
   INTO missing
@@ -34,13 +37,24 @@ BEGIN
       DETAIL = format('Missing, or of another type: %s.', missing),
       HINT = 'Make a view that has these columns, with casts where they are needed.';
   END IF;
+
+  SELECT string_agg(format('%s %s', a.attname, a.attcollation::regcollation), ', ' ORDER BY a.attnum)
+  INTO foreign_collation
+  FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation
+  WHERE a.attrelid = relation AND a.attname IN ('org_id', 'campaign_id') AND NOT c.collisdeterministic;
+  IF foreign_collation IS NOT NULL THEN
+    RAISE invalid_table_definition USING
+      MESSAGE = format('relation "%s" cannot be usage source "%s"', relation, source),
+      DETAIL = format('Of a collation that takes different identifiers for equal: %s.', foreign_collation),
+      HINT = 'Make a view that has these columns, with COLLATE "C".';
+  END IF;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.credit_require_usage_columns(text, regclass) IS
-  'raises 42P16 unless a relation has the columns of a usage source';
+COMMENT ON FUNCTION credit_ledger_internal.require_usage_columns(text, regclass) IS
+  'raises 42P16 unless a relation has the columns of a usage source, compared as the ledger compares';
 
--- The writers of the tables of reconciliation are SECURITY DEFINER, since nobody but the owner may write a table. They
--- execute nothing that a caller or a usage source brings along.
+-- SECURITY DEFINER, since nobody but the owner may write a table. They execute nothing that a caller or a source brings
+-- along.
 CREATE FUNCTION @extschema@.credit_usage_source_register(name text, relation regclass)
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
@@ -51,7 +65,7 @@ BEGIN
   IF octet_length(name) NOT BETWEEN 1 AND 256 THEN
     RAISE invalid_parameter_value USING MESSAGE = 'argument "name" must be 1 to 256 bytes long';
   END IF;
-  PERFORM @extschema@.credit_require_usage_columns(name, relation);
+  PERFORM credit_ledger_internal.require_usage_columns(name, relation);
   INSERT INTO @extschema@.credit_usage_source AS s
   SELECT credit_usage_source_register.name, n.nspname, c.relname, clock_timestamp()
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -76,26 +90,8 @@ $$;
 COMMENT ON FUNCTION @extschema@.credit_usage_source_unregister(text) IS
   'has reconciliation count a usage source no longer; false: there was none of that name';
 
--- Whether the planner would look a campaign up for less than a thousandth of what it costs to read everything. EXPLAIN
--- is not allowed in a STABLE function, so this one is VOLATILE.
-CREATE FUNCTION @extschema@.credit_require_usage_lookup(relation regclass)
-  RETURNS boolean LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-  SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-  lookup json;
-  everything json;
-BEGIN
-  EXECUTE format('EXPLAIN (FORMAT JSON) SELECT u.quantity FROM %s u WHERE u.org_id = ''org'' AND u.campaign_id = ''campaign''', relation)
-  INTO lookup;
-  EXECUTE format('EXPLAIN (FORMAT JSON) SELECT u.quantity FROM %s u', relation) INTO everything;
-  RETURN 1000 * (lookup #>> '{0,Plan,Total Cost}')::double precision < (everything #>> '{0,Plan,Total Cost}')::double precision;
-END
-$$;
-COMMENT ON FUNCTION @extschema@.credit_require_usage_lookup(regclass) IS
-  'whether a usage source is better asked for campaign after campaign than read whole';
-
-CREATE FUNCTION @extschema@.credit_require_usage(template text)
+-- A campaign is compared in the collation that the source's columns have, which is the one that its index can be used for.
+CREATE FUNCTION credit_ledger_internal.of_every_source(template text)
   RETURNS text LANGUAGE plpgsql STABLE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
@@ -112,12 +108,11 @@ BEGIN
         DETAIL = format('There is no relation %I.%I.', source.relation_schema, source.relation_name),
         HINT = 'Register another relation with credit_usage_source_register(), or let it go with credit_usage_source_unregister().';
     END IF;
-    PERFORM @extschema@.credit_require_usage_columns(source.name, relation);
+    PERFORM credit_ledger_internal.require_usage_columns(source.name, relation);
     branches := branches || (
       SELECT format(template, source.name, source.relation_schema, source.relation_name,
                     max(format('%I.%I', n.nspname, c.collname)) FILTER (WHERE a.attname = 'org_id'),
-                    max(format('%I.%I', n.nspname, c.collname)) FILTER (WHERE a.attname = 'campaign_id'),
-                    CASE WHEN strpos(template, '%6$s') > 0 AND @extschema@.credit_require_usage_lookup(relation) THEN 'OFFSET 0' END)
+                    max(format('%I.%I', n.nspname, c.collname)) FILTER (WHERE a.attname = 'campaign_id'))
       FROM pg_attribute a
       JOIN pg_collation c ON c.oid = a.attcollation
       JOIN pg_namespace n ON n.oid = c.collnamespace
@@ -131,5 +126,140 @@ BEGIN
   RETURN array_to_string(branches, ' UNION ALL ');
 END
 $$;
-COMMENT ON FUNCTION @extschema@.credit_require_usage(text) IS
-  'a query over all usage sources: template once for each, joined by UNION ALL, with %1$L its name, %2$I.%3$I its relation, %4$s and %5$s the collations of org_id and campaign_id, %6$s OFFSET 0 where single campaigns are quickly looked up; raises 42P01, 42P16, or 55000 if there is none';
+COMMENT ON FUNCTION credit_ledger_internal.of_every_source(text) IS
+  'a query over all usage sources: template once for each, joined by UNION ALL, with %1$L its name, %2$I.%3$I its relation, %4$s and %5$s the collations of org_id and campaign_id; raises 42P01, 42P16, or 55000 if there is none';
+
+CREATE TYPE credit_ledger_internal.campaign AS (
+  org_id      text COLLATE "C",
+  campaign_id text COLLATE "C"
+);
+COMMENT ON TYPE credit_ledger_internal.campaign IS 'a campaign to judge';
+
+CREATE TYPE credit_ledger_internal.campaign_usage AS (
+  org_id      text COLLATE "C",
+  campaign_id text COLLATE "C",
+  used_on     date,
+  used        numeric,
+  detail      text
+);
+COMMENT ON TYPE credit_ledger_internal.campaign_usage IS
+  'what a campaign used over its whole life; used_on: it is the usage of that day that names no campaign; detail: what is wrong with rows of a source, which count to no campaign';
+
+CREATE FUNCTION credit_ledger_internal.start_of_day(day date)
+  RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
+RETURN day::timestamp AT TIME ZONE credit_ledger_internal.setting('reconciliation_time_zone');
+COMMENT ON FUNCTION credit_ledger_internal.start_of_day(date) IS 'when a day of reconciliation begins';
+
+CREATE FUNCTION credit_ledger_internal.day_of(at timestamptz)
+  RETURNS date LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (at AT TIME ZONE credit_ledger_internal.setting('reconciliation_time_zone'))::date;
+COMMENT ON FUNCTION credit_ledger_internal.day_of(timestamptz) IS 'the day of reconciliation that an instant falls in';
+
+-- Reads the sources once for what was used in the window, and looks up all that the campaigns to judge ever used; or, if
+-- that is wanted of all history or of one campaign by name, reads just that.
+CREATE FUNCTION credit_ledger_internal.read_usage(since timestamptz, until timestamptz, with_findings boolean,
+    of_finding bigint, of_campaign text, of_org text)
+  RETURNS SETOF credit_ledger_internal.campaign_usage LANGUAGE plpgsql STABLE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+  SET jit = off
+AS $$
+DECLARE
+  first_day timestamptz := 'infinity';
+  last_day timestamptz := 'infinity';
+  rows_to_read text;
+  of_named_campaigns text;
+BEGIN
+  IF of_campaign IS NOT NULL THEN
+    rows_to_read := 'u.campaign_id = $5 COLLATE %5$s AND ($6 IS NULL OR u.org_id = $6 COLLATE %4$s)';
+  ELSIF since = '-infinity' THEN
+    rows_to_read := 'true';
+    first_day := '-infinity';
+  ELSE
+    -- Whole days, for usage that names no campaign.
+    rows_to_read := '(u.used_at >= $7 AND u.used_at < $8 OR u.used_at IS NULL AND $1 < $2)';
+    IF since < until THEN
+      first_day := credit_ledger_internal.start_of_day(credit_ledger_internal.day_of(since));
+      last_day := credit_ledger_internal.start_of_day(credit_ledger_internal.day_of(until - interval '1 microsecond') + 1);
+    END IF;
+    of_named_campaigns := credit_ledger_internal.of_every_source(
+      'SELECT t.org_id, t.campaign_id, sum(u.quantity) AS quantity
+       FROM touched t
+       JOIN %2$I.%3$I u ON u.org_id = t.org_id COLLATE %4$s AND u.campaign_id = t.campaign_id COLLATE %5$s
+       WHERE u.quantity >= 0 AND u.used_at IS NOT NULL
+       GROUP BY t.org_id, t.campaign_id');
+  END IF;
+  of_named_campaigns := coalesce(of_named_campaigns,
+    'SELECT u.org_id, u.campaign_id, u.quantity FROM used u WHERE u.campaign_id IS NOT NULL AND NOT u.is_invalid');
+
+  RETURN QUERY EXECUTE
+    'WITH used AS MATERIALIZED (' || credit_ledger_internal.of_every_source(
+      'SELECT u.source, u.org_id, u.campaign_id, u.is_invalid,
+              CASE WHEN u.campaign_id IS NULL OR u.is_invalid THEN (u.used_at AT TIME ZONE $9)::date END AS used_on,
+              bool_or($5 IS NOT NULL OR u.used_at IS NULL OR u.used_at >= $1 AND u.used_at < $2) AS in_window,
+              count(*) AS nrows, sum(u.quantity) AS quantity
+       FROM (SELECT %1$L::text AS source, u.campaign_id COLLATE "C" AS campaign_id, u.used_at, u.quantity,
+                    CASE WHEN octet_length(u.org_id) BETWEEN 1 AND 256 THEN u.org_id COLLATE "C" END AS org_id,
+                    coalesce(octet_length(u.org_id), 0) NOT BETWEEN 1 AND 256
+                      OR coalesce(octet_length(u.campaign_id), 1) NOT BETWEEN 1 AND 256
+                      OR u.used_at IS NULL OR u.quantity IS NULL OR u.quantity < 0 AS is_invalid
+             FROM %2$I.%3$I u
+             WHERE ' || rows_to_read || ') u
+       GROUP BY 1, 2, 3, 4, 5') || '
+     ), touched AS MATERIALIZED (
+       SELECT t.org_id, t.campaign_id FROM credit_ledger_internal.touched_campaigns($1, $2, $3, $4, $5, $6) t
+       UNION
+       SELECT u.org_id, coalesce(u.campaign_id, credit_ledger_internal.campaign_of_day(u.used_on)) FROM used u
+       WHERE u.in_window AND NOT u.is_invalid
+     ), day AS MATERIALIZED (
+       SELECT t.org_id, t.campaign_id, f.used_on
+       FROM touched t JOIN credit_ledger_internal.finding_campaign f USING (org_id, campaign_id)
+       WHERE f.used_on IS NOT NULL
+       UNION
+       SELECT u.org_id, credit_ledger_internal.campaign_of_day(u.used_on) COLLATE "C", u.used_on FROM used u
+       WHERE u.in_window AND NOT u.is_invalid AND u.campaign_id IS NULL
+     ), day_elsewhere AS MATERIALIZED (
+       SELECT d.org_id, d.campaign_id, credit_ledger_internal.start_of_day(d.used_on) AS since,
+              credit_ledger_internal.start_of_day(d.used_on + 1) AS until
+       FROM day d
+       WHERE credit_ledger_internal.start_of_day(d.used_on) < $7 OR credit_ledger_internal.start_of_day(d.used_on) >= $8
+     ), total AS (
+       SELECT q.org_id, q.campaign_id, sum(q.quantity) AS used
+       FROM (
+         ' || of_named_campaigns || '
+         UNION ALL
+         SELECT u.org_id, credit_ledger_internal.campaign_of_day(u.used_on), u.quantity FROM used u
+         WHERE u.campaign_id IS NULL AND NOT u.is_invalid
+         UNION ALL
+         ' || credit_ledger_internal.of_every_source(
+      'SELECT d.org_id, d.campaign_id, sum(u.quantity)
+       FROM day_elsewhere d
+       JOIN %2$I.%3$I u ON u.org_id = d.org_id COLLATE %4$s AND u.campaign_id IS NULL
+        AND u.used_at >= d.since AND u.used_at < d.until
+       WHERE u.quantity >= 0
+       GROUP BY d.org_id, d.campaign_id') || '
+       ) q
+       GROUP BY q.org_id, q.campaign_id
+     )
+     SELECT t.org_id, t.campaign_id, d.used_on, coalesce(q.used, 0), NULL::text
+     FROM touched t
+     LEFT JOIN day d USING (org_id, campaign_id)
+     LEFT JOIN total q USING (org_id, campaign_id)
+     UNION ALL
+     SELECT u.org_id, NULL, u.used_on, NULL,
+            format(''usage source "%s": %s rows without a valid org_id, campaign_id, used_at or quantity'', u.source, sum(u.nrows))
+     FROM used u
+     WHERE u.in_window AND u.is_invalid AND $5 IS NULL
+     GROUP BY u.source, u.org_id, u.used_on'
+  USING since, until, with_findings, of_finding, of_campaign, of_org, first_day, last_day,
+        credit_ledger_internal.setting('reconciliation_time_zone');
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.read_usage(timestamptz, timestamptz, boolean, bigint, text, text) IS
+  'what every campaign used that touched_campaigns() names or that was used in the window, those without usage too; and the rows of sources that say nothing';
+
+CREATE FUNCTION credit_ledger_internal.usage(since timestamptz, until timestamptz, with_findings boolean,
+    of_finding bigint, of_campaign text, of_org text)
+  RETURNS SETOF credit_ledger_internal.campaign_usage LANGUAGE C STABLE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'credit_usage';
+COMMENT ON FUNCTION credit_ledger_internal.usage(timestamptz, timestamptz, boolean, bigint, text, text) IS
+  'read_usage() with the rights of the session''s role, whoever calls: what a source calls is called as that role';

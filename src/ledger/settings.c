@@ -12,6 +12,8 @@
 
 #include <limits.h>
 
+#include "pgtime.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 
 #include "ledger/catalog.h"
@@ -28,6 +30,9 @@ int cl_commit_failure_min_sample = 100;
 int cl_sweep_lag_threshold = 5 * 60;
 int cl_stat_retention = 90 * 24 * 60 * 60;
 int cl_alert_retention = 90 * 24 * 60 * 60;
+int cl_reconciliation_lookback = 3 * 24 * 60 * 60;
+int cl_reconciliation_overdue_after = 26 * 60 * 60;
+char *cl_reconciliation_time_zone = NULL;
 
 static const struct config_enum_entry timeout_actions[] = {
 	{"commit", CL_TIMEOUT_COMMIT, false},
@@ -36,12 +41,17 @@ static const struct config_enum_entry timeout_actions[] = {
 
 static void define_for_callers(void);
 static void define_for_worker(void);
+static void define_for_reconciliation(void);
+static bool check_time_zone(char **newval, void **extra, GucSource source);
+
+PG_FUNCTION_INFO_V1(credit_setting);
 
 void
 cl_settings_init(void)
 {
 	define_for_callers();
 	define_for_worker();
+	define_for_reconciliation();
 	MarkGUCPrefixReserved("credit_ledger");
 }
 
@@ -128,4 +138,50 @@ define_for_worker(void)
 							&cl_alert_retention,
 							90 * 24 * 60 * 60, 1, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+}
+
+static void
+define_for_reconciliation(void)
+{
+	DefineCustomIntVariable("credit_ledger.reconciliation_lookback",
+							"Time before the end of the last run that a run of reconciliation judges again.",
+							"Usage that arrives later is found by a run over all history.",
+							&cl_reconciliation_lookback,
+							3 * 24 * 60 * 60, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("credit_ledger.reconciliation_overdue_after",
+							"Time without a run of reconciliation after which an alert is raised.",
+							NULL,
+							&cl_reconciliation_overdue_after,
+							26 * 60 * 60, 1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+
+	DefineCustomStringVariable("credit_ledger.reconciliation_time_zone",
+							   "Time zone of the days by which usage without a campaign is judged.",
+							   NULL,
+							   &cl_reconciliation_time_zone,
+							   "UTC",
+							   PGC_SUSET, 0, check_time_zone, NULL, NULL);
+}
+
+static bool
+check_time_zone(char **newval, void **extra, GucSource source)
+{
+	if (pg_tzset(*newval) != NULL)
+		return true;
+	GUC_check_errdetail("There is no time zone \"%s\".", *newval);
+	return false;
+}
+
+/*
+ * setting(name text): a setting of this library, for functions written in
+ * SQL; current_setting() does not know it before the library is loaded.
+ */
+Datum
+credit_setting(PG_FUNCTION_ARGS)
+{
+	char *name = psprintf("credit_ledger.%s", text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	PG_RETURN_TEXT_P(cstring_to_text(GetConfigOptionByName(name, NULL, false)));
 }

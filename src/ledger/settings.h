@@ -33,6 +33,11 @@ extern int cl_sweep_lag_threshold; /* seconds */
 extern int cl_stat_retention;
 extern int cl_alert_retention;
 
+/* Reconciliation: see sql/reconciliation.sql; in seconds, and the name of a time zone. */
+extern int cl_reconciliation_lookback;
+extern int cl_reconciliation_overdue_after;
+extern char *cl_reconciliation_time_zone;
+
 extern void cl_settings_init(void);
 
 #endif /* CL_SETTINGS_H */
