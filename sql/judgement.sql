@@ -90,7 +90,7 @@ BEGIN
     WHERE l.settled_at >= since AND l.settled_at < until
   ), open AS MATERIALIZED (
     SELECT o.authorization_id, o.org_id, coalesce(o.campaign_id, o.idempotency_key) AS campaign_id,
-           o.amount, 0::bigint AS charged
+           o.amount, coalesce(o.committed_amount, 0) AS charged
     FROM @extschema@.credit_ledger_open o
   ), key AS (
     SELECT u.org_id, u.campaign_id, i.authorization_id

@@ -273,6 +273,11 @@ $$;
 COMMENT ON FUNCTION @extschema@.credit_run_reconciliation(timestamptz, timestamptz, bigint) IS
   'judges the campaigns of the window (NULL: from credit_ledger.reconciliation_lookback before where the runs before have come to, until now) and of open findings, verifies the books, and keeps what it finds: new findings are made, those that are gone are cleared, alerts opened and closed';
 
+CREATE FUNCTION credit_ledger_internal.charge_used(org_id text, amount bigint, campaign_id text, idempotency_key text, metadata jsonb)
+  RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credit_charge_used';
+COMMENT ON FUNCTION credit_ledger_internal.charge_used(text, bigint, text, text, jsonb) IS
+  'credit_charge() for what was used already: whatever is available, though the account be frozen; LC002, LC004';
+
 -- The authorizations of a campaign that can be corrected, those first that a correction should take.
 CREATE FUNCTION credit_ledger_internal.settled_authorizations(org_id text, campaign_id text)
   RETURNS SETOF @extschema@.credit_ledger LANGUAGE sql STABLE PARALLEL SAFE
@@ -309,7 +314,7 @@ BEGIN
       PERFORM @extschema@.credit_correct(settled.authorization_id,
         CASE settled.status WHEN 'committed' THEN settled.amount ELSE 0 END - difference, reason);
     ELSE
-      PERFORM credit_ledger_internal.charge(org_id, -difference, campaign_id, key, jsonb_build_object('reason', reason));
+      PERFORM credit_ledger_internal.charge_used(org_id, -difference, campaign_id, key, jsonb_build_object('reason', reason));
     END IF;
     RETURN;
   END IF;

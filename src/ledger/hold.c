@@ -41,7 +41,8 @@ cl_hold(clUnit *unit, clAccount *account, clHoldRequest *request, clAuthorizatio
 		return false;
 	}
 
-	cl_hold_require(unit, account, call->amount, tally);
+	if (!request->is_used)
+		cl_hold_require(unit, account, call->amount, tally);
 	wall = GetCurrentTimestamp();
 	now = cl_account_instant(account, wall);
 

@@ -18,6 +18,7 @@ typedef struct clHoldRequest
 {
 	clIdempotency call;
 	bool is_charge;			 /* nothing is held: it is born committed */
+	bool is_used;			 /* it was used already: whatever is available, though the account be frozen */
 	const Interval *timeout; /* NULL: credit_ledger.commit_timeout */
 	clTimeoutAction timeout_action;
 	struct varlena *metadata; /* jsonb, or NULL */

@@ -35,6 +35,7 @@ typedef struct HoldItem
 } HoldItem;
 
 static void request_ask(clHoldRequest *request, int64 amount, text *campaign_id, text *idempotency_key);
+static Datum charge_one(const char *what, FunctionCallInfo fcinfo, clTally *tally, bool is_used);
 static Datum hold_one(const char *what, text *org_id, clHoldRequest *request, clTally *tally);
 static Datum hold_many(FunctionCallInfo fcinfo, clTally *tally, const clBatchVerb *verb,
 					   const clHoldRequest *request, int metadata_argno, int skip_argno);
@@ -72,16 +73,29 @@ cl_authorize(FunctionCallInfo fcinfo, clTally *tally)
 Datum
 cl_charge(FunctionCallInfo fcinfo, clTally *tally)
 {
+	return charge_one("credit_charge()", fcinfo, tally, false);
+}
+
+/* charge_used(org_id, amount, campaign_id, idempotency_key, metadata), for credit_resolve_finding() */
+Datum
+cl_charge_used(FunctionCallInfo fcinfo, clTally *tally)
+{
+	return charge_one("charge_used()", fcinfo, tally, true);
+}
+
+static Datum
+charge_one(const char *what, FunctionCallInfo fcinfo, clTally *tally, bool is_used)
+{
 	text *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
 	int64 amount = cl_arg_amount(fcinfo, 1, "amount", 1);
 	text *campaign_id = cl_arg_optional_identifier(fcinfo, 2, "campaign_id");
 	text *key = cl_arg_optional_identifier(fcinfo, 3, "idempotency_key");
-	clHoldRequest request = {.is_charge = true, .timeout_action = cl_timeout_action};
+	clHoldRequest request = {.is_charge = true, .is_used = is_used, .timeout_action = cl_timeout_action};
 
 	if (!PG_ARGISNULL(4))
 		request.metadata = PG_GETARG_VARLENA_P(4);
 	request_ask(&request, amount, campaign_id, key);
-	return hold_one("credit_charge()", org_id, &request, tally);
+	return hold_one(what, org_id, &request, tally);
 }
 
 static void

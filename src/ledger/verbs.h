@@ -26,6 +26,7 @@ extern Datum cl_refund(FunctionCallInfo fcinfo, clTally *tally);
 extern Datum cl_authorize(FunctionCallInfo fcinfo, clTally *tally);
 extern Datum cl_authorize_many(FunctionCallInfo fcinfo, clTally *tally);
 extern Datum cl_charge(FunctionCallInfo fcinfo, clTally *tally);
+extern Datum cl_charge_used(FunctionCallInfo fcinfo, clTally *tally);
 extern Datum cl_charge_many(FunctionCallInfo fcinfo, clTally *tally);
 
 /* hold.c */

@@ -44,6 +44,7 @@ SQL_FUNCTION(credit_authorize, CL_CALL_AUTHORIZE, cl_authorize);
 SQL_FUNCTION(credit_authorize_many, CL_CALL_AUTHORIZE, cl_authorize_many);
 SQL_FUNCTION(credit_charge, CL_CALL_CHARGE, cl_charge);
 SQL_FUNCTION(credit_charge_many, CL_CALL_CHARGE, cl_charge_many);
+SQL_FUNCTION(credit_charge_used, CL_CALL_CHARGE, cl_charge_used);
 SQL_FUNCTION(credit_commit, CL_CALL_COMMIT, cl_commit);
 SQL_FUNCTION(credit_commit_many, CL_CALL_COMMIT, cl_commit_many);
 SQL_FUNCTION(credit_correct, CL_CALL_CORRECT, cl_correct);
