@@ -61,6 +61,7 @@ CREATE FUNCTION credit_ledger_internal.judge_campaigns(since timestamptz, until 
     with_findings boolean = false, of_finding bigint = NULL, of_campaign text = NULL, of_org text = NULL)
   RETURNS SETOF @extschema@.credit_judgement LANGUAGE plpgsql STABLE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
+  SET row_security = off
   SET jit = off
   SET plan_cache_mode = force_custom_plan
 AS $$

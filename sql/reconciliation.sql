@@ -210,6 +210,7 @@ COMMENT ON FUNCTION credit_ledger_internal.clear_findings(@extschema@.credit_rec
 CREATE FUNCTION @extschema@.credit_run_reconciliation(since timestamptz = NULL, until timestamptz = NULL, tolerance bigint = 10)
   RETURNS @extschema@.credit_reconciliation_run LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
+  SET row_security = off
 AS $$
 DECLARE
   run @extschema@.credit_reconciliation_run;
@@ -386,6 +387,7 @@ COMMENT ON FUNCTION credit_ledger_internal.correct_finding(@extschema@.credit_fi
 CREATE FUNCTION @extschema@.credit_resolve_finding(finding_id bigint, action text, note text = NULL)
   RETURNS @extschema@.credit_finding LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
+  SET row_security = off
 AS $$
 DECLARE
   finding @extschema@.credit_finding;

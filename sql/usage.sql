@@ -248,7 +248,7 @@ BEGIN
      SELECT u.org_id, NULL, u.used_on, NULL,
             format(''usage source "%s": %s rows without a valid org_id, campaign_id, used_at or quantity'', u.source, sum(u.nrows))
      FROM used u
-     WHERE u.in_window AND u.is_invalid AND $5 IS NULL
+     WHERE u.is_invalid AND $5 IS NULL AND coalesce(credit_ledger_internal.start_of_day(u.used_on) < $2, true)
      GROUP BY u.source, u.org_id, u.used_on'
   USING since, until, with_findings, of_finding, of_campaign, of_org, first_day, last_day,
         credit_ledger_internal.setting('reconciliation_time_zone');

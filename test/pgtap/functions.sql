@@ -47,8 +47,8 @@ INSERT INTO expected VALUES
   ('credit_run_reconciliation', 'since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, '
                                 'tolerance bigint DEFAULT 10', 'credit_reconciliation_run', 'v', 'u'),
   ('credit_resolve_finding', 'finding_id bigint, action text, note text DEFAULT NULL::text', 'credit_finding', 'v', 'u'),
-  ('credit_schedule_jobs', 'reconcile_schedule text DEFAULT ''0 3 * * *''::text, overdue_after interval DEFAULT ''26:00:00''::interval',
-   'bigint', 'v', 'u'),
+  ('credit_schedule_jobs', 'reconcile_schedule text DEFAULT ''0 3 * * *''::text, tolerance bigint DEFAULT 10, '
+                           'reconcile_all_schedule text DEFAULT ''0 5 * * 0''::text', 'bigint', 'v', 'u'),
   ('credit_unschedule_jobs', '', 'integer', 'v', 'u'),
   ('credit_recent_failures', 'OUT failed_at timestamp with time zone, OUT operation text, OUT org_id text, OUT authorization_id text, '
                              'OUT sqlstate text, OUT message text', 'SETOF record', 'v', 'r'),
@@ -81,8 +81,8 @@ FROM expected AS e ORDER BY name;
 SELECT is_empty('SELECT name FROM actual WHERE strict', 'no function is strict: NULLs are refused, not passed over');
 SELECT bag_eq(
   'SELECT name FROM actual WHERE security_definer',
-  $$VALUES ('credit_usage_source_register'), ('credit_usage_source_unregister'), ('credit_reconciliation_record'),
-           ('credit_finding_close'), ('credit_job_record'), ('credit_create_partition'), ('credit_create_partitions'), ('credit_maintain')$$,
+  $$VALUES ('credit_usage_source_register'), ('credit_usage_source_unregister'), ('credit_run_reconciliation'),
+           ('credit_resolve_finding'), ('credit_create_partition'), ('credit_create_partitions'), ('credit_maintain')$$,
   'only what writes tables by SQL is SECURITY DEFINER: elsewhere EXECUTE is the gate');
 SELECT is_empty(
   $$SELECT name FROM actual JOIN pg_proc AS p USING (oid) WHERE security_definer

@@ -5,7 +5,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(32);
+SELECT plan(34);
 
 CREATE ROLE credit_test_nobody;
 CREATE ROLE credit_test_reader;
@@ -72,7 +72,8 @@ SELECT results_eq(
   'an operator may call every function but credit_grant_privileges');
 SELECT bag_eq(
   format($$SELECT name FROM function WHERE is_helper AND has_function_privilege(%L, oid, 'EXECUTE')$$, 'credit_test_' || level),
-  $$VALUES ('require_account'), ('require_argument')$$,
+  $$VALUES ('require_account'), ('require_argument'), ('setting'), ('judge_campaigns'), ('touched_campaigns'), ('as_bigint'),
+           ('usage'), ('read_usage'), ('of_every_source'), ('require_usage_columns'), ('campaign_of_day'), ('start_of_day'), ('day_of')$$,
   'of the helpers, level ' || level || ' may call those that only look')
 FROM string_to_table('reader operator', ' ') AS level;
 SELECT ok(NOT has_schema_privilege('credit_test_app', 'credit_ledger_internal', 'USAGE'), 'an application sees no helper');
@@ -126,7 +127,29 @@ SELECT throws_ok($$SELECT credit_run_reconciliation()$$, '42501', NULL, 'a reade
 RESET ROLE;
 REVOKE SELECT ON usage FROM credit_test_operator;
 SET LOCAL ROLE credit_test_operator;
-SELECT throws_ok($$SELECT credit_run_reconciliation()$$, '42501', NULL, 'usage is read with the rights of the caller');
+SELECT throws_ok($$SELECT credit_run_reconciliation()$$, '42501', NULL, 'usage is read with the rights of the session''s role');
+RESET ROLE;
+-- What a source calls is called as that role, can become no other, and its settings end with it.
+CREATE FUNCTION source_code() RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+  IF current_user <> 'credit_test_operator' THEN
+    RAISE 'called as %', current_user;
+  END IF;
+  PERFORM set_config('search_path', 'credit_test_evil', false);
+  BEGIN
+    RESET ROLE;
+    RAISE 'is another role now';
+  EXCEPTION WHEN insufficient_privilege THEN
+    RETURN 90;
+  END;
+END
+$$;
+CREATE VIEW usage_by_code AS SELECT 'privileges'::text AS org_id, 'campaign'::text AS campaign_id, now() AS used_at, source_code() AS quantity;
+GRANT SELECT ON usage_by_code TO credit_test_operator;
+SELECT credit_usage_source_register('usage', 'usage_by_code') \g /dev/null
+SET LOCAL ROLE credit_test_operator;
+SELECT lives_ok($$SELECT credit_run_reconciliation()$$, 'a source is read as the session''s role, though the run is the owner''s');
+SELECT isnt(current_setting('search_path'), 'credit_test_evil', 'a setting that it changes is put back');
 RESET ROLE;
 SELECT throws_ok($$SELECT credit_grant_privileges('credit_test_app', 'owner')$$, '22023', NULL, 'there is no other level');
 SELECT throws_ok($$SELECT credit_grant_privileges(NULL, 'app')$$, '22004', NULL, 'role must not be NULL');

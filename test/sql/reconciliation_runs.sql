@@ -37,14 +37,16 @@ SELECT * FROM pg_temp.run();
 SELECT * FROM pg_temp.findings;
 SELECT * FROM pg_temp.alerts;
 
--- adjust posts the movement, once. The difference is that of now, not of the run: another 7 were sent meanwhile.
+-- adjust corrects the charge, once. The difference is that of now, not of the run: another 7 were sent meanwhile. What
+-- was never authorized is charged, whatever is available; the ledger's own row says what each campaign was charged.
 INSERT INTO usage VALUES ('acme', 'sent more', '2026-02-10 12:01', 7);
 SELECT resolution, adjusted, entry_no, resolved_by = current_user AS by_me FROM credit_resolve_finding(pg_temp.finding('sent more'), 'adjust');
 SELECT resolution, adjusted, entry_no FROM credit_resolve_finding(pg_temp.finding('sent more'), 'adjust');
 SELECT resolution, adjusted, note FROM credit_resolve_finding(pg_temp.finding('sent less'), 'adjust', 'thirty bounced');
 SELECT resolution, adjusted FROM credit_resolve_finding(pg_temp.finding(NULL), 'adjust');
-SELECT entry_no, kind, amount, idempotency_key, reason FROM credit_statement('acme') WHERE kind = 'adjustment';
-SELECT campaign_id, charged, adjusted, used, difference, verdict FROM credit_campaign_status('sent more');
+SELECT entry_no, kind, amount, reason FROM credit_statement('acme') WHERE entry_no > 4;
+SELECT campaign_id, idempotency_key, status, amount, settled_by, reason, metadata FROM credit_ledger ORDER BY campaign_id;
+SELECT campaign_id, charged, used, difference, verdict FROM credit_campaign_status('sent more');
 
 -- Nobody has an account that could be charged. dismiss wants a note.
 SELECT pg_temp.refusal(statement) FROM (VALUES
@@ -98,11 +100,11 @@ UPDATE credit_account SET balance = balance - 1, held = held - 1, updated_at = '
 SELECT * FROM pg_temp.run();
 SELECT resolution FROM credit_finding WHERE detail IS NOT NULL;
 ROLLBACK;
-SELECT * FROM credit_verify_since('-infinity');
+SELECT * FROM credit_ledger_internal.verify_since('-infinity');
 
--- The runs follow each other: one begins where the ones before have come to, an hour earlier than they were made, since
--- they may not have seen what was about to be committed. One that would leave a gap does not count.
-SELECT bool_and(r.since = CASE WHEN r.run_id = 1 THEN '-infinity' ELSE p.covered_until END) AS follows,
+-- The runs follow each other: one begins three days before the ones before have come to, which is an hour earlier than
+-- they were made, since they may not have seen what was about to be committed. One that would leave a gap does not count.
+SELECT bool_and(r.since = CASE WHEN r.run_id = 1 THEN '-infinity' ELSE p.covered_until - interval '3 days' END) AS follows,
        bool_and(r.covered_until < r.started_at - interval '59 minutes') AS overlaps
 FROM credit_reconciliation_run r LEFT JOIN credit_reconciliation_run p ON p.run_id = r.run_id - 1
 WHERE r.run_id IN (1, 3);

@@ -75,7 +75,6 @@ $node->safe_psql(
 	SELECT credit_usage_source_register('usage', 'public.usage');
 	SELECT credit_run_reconciliation();
 	SELECT credit_resolve_finding(finding_id, 'adjust') FROM credit_finding WHERE org_id = 'acme';
-	SELECT credit_job_record('reconcile', '0 3 * * *', '1 day');
 
 	-- Rows of an older system, in a partition made by hand.
 	CREATE TABLE imported PARTITION OF credit_ledger_settled (PRIMARY KEY (authorization_id))

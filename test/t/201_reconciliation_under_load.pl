@@ -73,7 +73,7 @@ while ($load->pumpable)
 		SELECT judged, findings_new, 0 FROM credit_run_reconciliation(tolerance => 0)
 		UNION ALL
 		SELECT count(*), count(*) FILTER (WHERE verdict NOT IN ('balanced', 'in_flight')), 0
-		FROM credit_judge_campaigns(clock_timestamp() - interval '100 milliseconds', clock_timestamp(), 0)}) =~ s/\n/|/r;
+		FROM credit_ledger_internal.judge_campaigns(clock_timestamp() - interval '100 milliseconds', clock_timestamp(), 0)}) =~ s/\n/|/r;
 	$runs++;
 	$judged += $run[0];
 	last if $run[1] != 0 || $run[4] != 0;

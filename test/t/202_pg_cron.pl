@@ -18,6 +18,7 @@ my $node = new_server('cron', q{
 	shared_preload_libraries = 'pg_cron'
 	cron.database_name = 'postgres'
 	cron.use_background_workers = on
+	credit_ledger.reconciliation_overdue_after = 2h
 	max_worker_processes = 20
 });
 
@@ -41,6 +42,7 @@ my (undef, undef, $stderr) = $node->psql('other', q{SELECT credit_schedule_jobs(
 like($stderr, qr/ERROR:  pg_cron is not installed in database "other"/, 'in the other database: an error');
 like($stderr, qr/HINT:  .*cron\.schedule_in_database\(.*\);/, 'whose hint names what to call');
 my ($hinted) = $stderr =~ /(SELECT cron\.schedule_in_database\(.*\);)/;
+is(() = $hinted =~ /schedule_in_database/g, 2, 'for both jobs');
 
 # Scheduled by name, again and again without a duplicate, also by another operator.
 $node->safe_psql('postgres', q{
@@ -48,22 +50,23 @@ $node->safe_psql('postgres', q{
 	CREATE ROLE operator SUPERUSER LOGIN;
 	SELECT credit_schedule_jobs();
 	SET ROLE operator;
-	SELECT credit_schedule_jobs('30 2 * * *', '2 days');
+	SELECT credit_schedule_jobs('30 2 * * *', 100, '0 0 1 * *');
 	RESET ROLE;
-	SELECT credit_schedule_jobs('* * * * *', '2 hours')});
+	SELECT credit_schedule_jobs('* * * * *', 20)});
 $node->safe_psql('postgres', $hinted) foreach 1 .. 2;
 is_deeply(
 	rows($node, q{SELECT jobname, schedule, command, database FROM cron.job ORDER BY jobname}),
 	[
-		'credit_ledger_reconcile@other|* * * * *|SELECT public.credit_run_reconciliation()|other',
-		'credit_ledger_reconcile@postgres|* * * * *|SELECT public.credit_run_reconciliation()|postgres'
+		'credit_ledger_reconcile@other|* * * * *|SELECT public.credit_run_reconciliation(tolerance => 10)|other',
+		'credit_ledger_reconcile@postgres|* * * * *|SELECT public.credit_run_reconciliation(tolerance => 20)|postgres',
+		q{credit_ledger_reconcile_all@other|0 5 * * 0|SELECT public.credit_run_reconciliation(since => '-infinity', tolerance => 10)|other},
+		q{credit_ledger_reconcile_all@postgres|0 5 * * 0|SELECT public.credit_run_reconciliation(since => '-infinity', tolerance => 20)|postgres}
 	],
-	'each database has one job');
-is($node->safe_psql('postgres', 'SELECT name, schedule, overdue_after FROM credit_job'), 'reconcile|* * * * *|02:00:00',
-	'what is scheduled is kept');
+	'each database has one job for every night and one for every week');
 fails_with($node, '22004', 'SELECT credit_schedule_jobs(NULL)', 'no schedule');
-fails_with($node, '22023', q{SELECT credit_schedule_jobs(overdue_after => '-1 hour')}, 'overdue before it is due');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), '2', 'what was refused changed nothing');
+fails_with($node, '22004', 'SELECT credit_schedule_jobs(tolerance => NULL)', 'no tolerance');
+fails_with($node, '22023', 'SELECT credit_schedule_jobs(tolerance => -1)', 'a tolerance below zero');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), '4', 'what was refused changed nothing');
 
 # They run, and find what is wrong.
 foreach my $database ('postgres', 'other')
@@ -96,14 +99,13 @@ is($node->safe_psql('postgres', q{
 	"\nwarning\n0", 'in time, with a finding: a warning');
 is($node->safe_psql('postgres', q{
 	UPDATE credit_reconciliation_run SET finished_at = finished_at - interval '3 hours';
-	UPDATE credit_job SET scheduled_at = scheduled_at - interval '3 hours';
 	SELECT credit_maintain();
 	SELECT status, detail FROM credit_health() WHERE check_name = 'reconciliation';
 	SELECT count(*) FROM credit_alert WHERE kind = 'reconciliation_overdue' AND closed_at IS NULL}),
 	"\ncritical|overdue; open findings: 1\n1", 'overdue: critical, and alerted');
 
-is($node->safe_psql('postgres', 'SELECT credit_unschedule_jobs(), credit_unschedule_jobs()'), '1|0', 'unscheduled');
-is($node->safe_psql('postgres', 'SELECT jobname FROM cron.job'), 'credit_ledger_reconcile@other', "the other database's job stays");
+is($node->safe_psql('postgres', 'SELECT credit_unschedule_jobs(), credit_unschedule_jobs()'), '2|0', 'unscheduled');
+is($node->safe_psql('postgres', 'SELECT DISTINCT database FROM cron.job'), 'other', "the other database's jobs stay");
 is_sound($node, 'the ledger is sound');
 $node->stop;
 
