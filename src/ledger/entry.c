@@ -136,5 +136,5 @@ credit_entry_append_only(PG_FUNCTION_ARGS)
 	ereport(ERROR,
 			(errcode(ERRCODE_RESTRICT_VIOLATION),
 			 errmsg("table \"%s\" is append-only", RelationGetRelationName(trigger->tg_relation)),
-			 errhint("Correct a balance with credit_adjust() or credit_refund().")));
+			 errhint("credit_correct() corrects what an authorization was charged, credit_adjust() a balance of no campaign.")));
 }

@@ -108,13 +108,14 @@ SELECT results_eq($$SELECT * FROM pg_temp.indexes('credit_ledger_open')$$,
   $$VALUES ('INDEX (expires_at)'), ('INDEX (org_id, created_at)'), ('PRIMARY KEY (authorization_id)')$$,
   'indexes of credit_ledger_open');
 SELECT results_eq($$SELECT * FROM pg_temp.indexes('credit_ledger_settled_default')$$,
-  $$VALUES ('INDEX (campaign_id, org_id) WHERE (campaign_id <> idempotency_key)'), ('INDEX (org_id, created_at)'),
-           ('INDEX (settled_at) WITH (autosummarize=''on'')'), ('PRIMARY KEY (authorization_id)')$$,
+  $$VALUES ('INDEX (org_id, created_at)'), ('INDEX (settled_at) WITH (autosummarize=''on'')'), ('PRIMARY KEY (authorization_id)')$$,
   'indexes of credit_ledger_settled_default');
 SELECT results_eq($$SELECT * FROM pg_temp.indexes('credit_entry_default')$$,
   $$VALUES ('INDEX (created_at) WITH (autosummarize=''on'')'), ('PRIMARY KEY (org_id, entry_no)')$$, 'indexes of credit_entry_default');
 SELECT results_eq($$SELECT * FROM pg_temp.indexes('credit_idempotency')$$,
-  $$VALUES ('PRIMARY KEY (idempotency_key, org_id, operation)')$$, 'indexes of credit_idempotency');
+  $$VALUES ('INDEX (campaign_id, org_id) WHERE (campaign_id <> idempotency_key)'),
+           ('PRIMARY KEY (idempotency_key, org_id, operation)')$$,
+  'indexes of credit_idempotency');
 SELECT is_empty(
   $$SELECT indexrelid::regclass FROM pg_index
     WHERE indrelid IN ('credit_ledger'::regclass, 'credit_ledger_settled'::regclass, 'credit_entry'::regclass)$$,
