@@ -156,7 +156,7 @@ SELECT balance FROM credit_balance('refunded');
 
 -- Several authorizations: what was charged too much is given back from all of them, but never below what was refunded.
 SELECT balance_after FROM credit_grant('several', 1000, 'opening');
-SELECT pg_temp.campaign('several', 'much', 100, now(), now()), pg_temp.campaign('several', 'much', 100, now(), now(), 'much:2'),
+SELECT pg_temp.campaign('several', 'much', 100, now(), now() - interval '1 hour'), pg_temp.campaign('several', 'much', 100, now(), now(), 'much:2'),
        pg_temp.campaign('several', 'much', NULL, now(), now(), 'much:3');
 SELECT m.amount FROM credit_ledger l, credit_refund(l.authorization_id, 'refund', 40) m WHERE l.idempotency_key = 'much:2';
 INSERT INTO usage VALUES ('several', 'much', now(), 15);
