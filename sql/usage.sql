@@ -164,8 +164,8 @@ CREATE FUNCTION credit_ledger_internal.read_usage(since timestamptz, until times
   SET jit = off
 AS $$
 DECLARE
-  first_day timestamptz := 'infinity';
-  last_day timestamptz := 'infinity';
+  first_day timestamptz := 'infinity'::timestamptz;
+  last_day timestamptz := 'infinity'::timestamptz;
   rows_to_read text;
   of_named_campaigns text;
 BEGIN

@@ -136,5 +136,6 @@ credit_entry_append_only(PG_FUNCTION_ARGS)
 	ereport(ERROR,
 			(errcode(ERRCODE_RESTRICT_VIOLATION),
 			 errmsg("table \"%s\" is append-only", RelationGetRelationName(trigger->tg_relation)),
-			 errhint("credit_correct() corrects what an authorization was charged, credit_adjust() a balance of no campaign.")));
+			 errhint("credit_correct() corrects what an authorization was charged, "
+					 "credit_adjust() a balance of no campaign.")));
 }

@@ -26,7 +26,10 @@ PG_FUNCTION_INFO_V1(credit_usage);
 
 static ParamListInfo arguments_as_params(FunctionCallInfo fcinfo);
 
-/* usage(since, until, with_findings, of_finding, of_campaign, of_org): read_usage() of the same, in the same snapshot. */
+/*
+ * usage(since, until, with_findings, of_finding, of_campaign, of_org):
+ * read_usage() of the same, under the same snapshot.
+ */
 Datum
 credit_usage(PG_FUNCTION_ARGS)
 {
