@@ -3,10 +3,11 @@
 -- Identifiers are 1 to 256 bytes; an argument that is NULL where a value is needed is refused with 22004,
 -- one out of range with 22023, an amount or balance beyond bigint with 22003.
 
-CREATE FUNCTION @extschema@.credit_grant(org_id text, amount bigint, idempotency_key text, reason text = NULL, metadata jsonb = NULL)
+CREATE FUNCTION @extschema@.credit_grant(org_id text, amount bigint, idempotency_key text, reason text = NULL,
+    metadata jsonb = NULL, expires_at timestamptz = NULL, priority integer = NULL)
   RETURNS @extschema@.credit_movement LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.credit_grant(text, bigint, text, text, jsonb) IS
-  'gives amount (> 0) credits to an organisation, creating its account on first use; LC004 if the key was used with another amount';
+COMMENT ON FUNCTION @extschema@.credit_grant(text, bigint, text, text, jsonb, timestamptz, integer) IS
+  'gives amount (> 0) credits to an organisation, creating its account on first use; with expires_at (in the future) or priority (0 to 1000, default 100) as a lot, numbered as the entry; LC004 if the key was used with another amount';
 
 CREATE FUNCTION @extschema@.credit_adjust(org_id text, amount bigint, idempotency_key text, reason text)
   RETURNS @extschema@.credit_movement LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
@@ -54,6 +55,16 @@ CREATE FUNCTION @extschema@.credit_account_configure(org_id text, credit_limit b
   RETURNS @extschema@.credit_account LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_account_configure(text, bigint, bigint, bigint, boolean, jsonb) IS
   'sets what is not NULL on an account, creating it if there is none; limits are >= 0';
+
+CREATE FUNCTION @extschema@.credit_lot_configure(org_id text, lot_no bigint, expires_at timestamptz = NULL, priority integer = NULL)
+  RETURNS @extschema@.credit_lot LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.credit_lot_configure(text, bigint, timestamptz, integer) IS
+  'sets what is not NULL on an open lot; an expires_at in the past means now; holds keep what they took; LC002, LC009';
+
+CREATE FUNCTION @extschema@.credit_void(org_id text, lot_no bigint, reason text)
+  RETURNS @extschema@.credit_movement LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.credit_void(text, bigint, text) IS
+  'takes all that is free in a lot, even if that leaves less than zero, with a reason; what is held follows as it is released; LC002, LC009';
 
 CREATE FUNCTION @extschema@.credit_sweep(as_of timestamptz = NULL, max_rows integer = 1000)
   RETURNS integer LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';

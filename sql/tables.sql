@@ -24,12 +24,18 @@ CREATE TABLE @extschema@.credit_account (
   frozen                boolean NOT NULL DEFAULT false,
   created_at            timestamptz NOT NULL,
   metadata              jsonb,
+  lot_balance           bigint,
+  lot_held              bigint,
+  lot_expires_at        timestamptz,
   PRIMARY KEY (org_id),
   CONSTRAINT credit_account_org_id_check CHECK (octet_length(org_id) BETWEEN 1 AND 256),
   CONSTRAINT credit_account_held_check CHECK (held >= 0),
   CONSTRAINT credit_account_credit_limit_check CHECK (credit_limit >= 0),
   CONSTRAINT credit_account_overage_limit_check CHECK (overage_limit >= 0),
-  CONSTRAINT credit_account_last_entry_no_check CHECK (last_entry_no >= 0)
+  CONSTRAINT credit_account_last_entry_no_check CHECK (last_entry_no >= 0),
+  CONSTRAINT credit_account_lots_check
+    CHECK ((lot_balance IS NULL) = (lot_held IS NULL) AND (lot_held IS NULL) = (lot_expires_at IS NULL)
+           AND coalesce(lot_held >= 0 AND lot_held <= lot_balance AND lot_held <= held, true))
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE @extschema@.credit_account IS
   'one row an organisation; its row lock is the only lock that orders calls. available = balance - held + credit_limit';
@@ -40,6 +46,11 @@ COMMENT ON COLUMN @extschema@.credit_account.overage_limit IS 'by how many credi
 COMMENT ON COLUMN @extschema@.credit_account.low_balance_threshold IS 'alert when available falls below this many credits; NULL: never';
 COMMENT ON COLUMN @extschema@.credit_account.frozen IS 'refuses new holds; what is held can still be settled';
 COMMENT ON COLUMN @extschema@.credit_account.last_entry_no IS 'number of the account''s newest entry';
+COMMENT ON COLUMN @extschema@.credit_account.lot_balance IS
+  'credits that remain in open lots, part of balance; NULL, as the next two: no lot is open';
+COMMENT ON COLUMN @extschema@.credit_account.lot_held IS 'credits of open lots that are held, part of held';
+COMMENT ON COLUMN @extschema@.credit_account.lot_expires_at IS
+  'no later than the first end of an open lot; infinity: none of them ends';
 
 CREATE TABLE @extschema@.credit_ledger (
   authorization_id  text COLLATE "C" NOT NULL,
@@ -58,6 +69,8 @@ CREATE TABLE @extschema@.credit_ledger (
   settled_by        @extschema@.credit_actor,
   reason            text,
   metadata          jsonb,
+  lots              bigint[],
+  committed_lots    bigint[],
   CONSTRAINT credit_ledger_authorization_id_check CHECK (octet_length(authorization_id) BETWEEN 1 AND 256),
   CONSTRAINT credit_ledger_authorized_amount_check CHECK (authorized_amount > 0),
   CONSTRAINT credit_ledger_amount_check
@@ -78,6 +91,9 @@ COMMENT ON COLUMN @extschema@.credit_ledger.amount IS
 COMMENT ON COLUMN @extschema@.credit_ledger.authorized_amount IS 'credits asked for: when the hold was made, or as credit_extend() last raised or lowered it';
 COMMENT ON COLUMN @extschema@.credit_ledger.committed_amount IS
   'credits charged in parts while the hold was open, kept afterwards; NULL: none';
+COMMENT ON COLUMN @extschema@.credit_ledger.lots IS
+  'pairs {{lot_no, credits}, ...} that amount stands on, net of refunds; what they lack to it is the main pool''s. NULL: all of it';
+COMMENT ON COLUMN @extschema@.credit_ledger.committed_lots IS 'the same for committed_amount, while the hold is open';
 COMMENT ON COLUMN @extschema@.credit_ledger.refunded_amount IS 'credits of a committed authorization given back by credit_refund so far';
 COMMENT ON COLUMN @extschema@.credit_ledger.expires_at IS 'from then on the hold may be settled by timeout_action';
 COMMENT ON COLUMN @extschema@.credit_ledger.settled_by IS 'timeout: provisional, the caller may still correct it inside credit_ledger.true_up_window';
@@ -112,17 +128,57 @@ CREATE TABLE @extschema@.credit_entry (
   balance_after    bigint NOT NULL,
   created_at       timestamptz NOT NULL,
   metadata         jsonb,
+  lots             bigint[],
+  effective_at     timestamptz,
   CONSTRAINT credit_entry_entry_no_check CHECK (entry_no > 0),
   CONSTRAINT credit_entry_amount_check CHECK (amount <> 0)
 ) PARTITION BY RANGE (created_at);
 COMMENT ON TABLE @extschema@.credit_entry IS
   'every movement of every balance, append-only, numbered 1, 2, 3 ... per account without a gap';
 COMMENT ON COLUMN @extschema@.credit_entry.amount IS 'signed: positive gives credits to the organisation, negative takes them';
+COMMENT ON COLUMN @extschema@.credit_entry.lots IS
+  'pairs {{lot_no, credits}, ...} of amount, signed like it; what they lack to it is the main pool''s. NULL: all of it';
+COMMENT ON COLUMN @extschema@.credit_entry.effective_at IS
+  'when it took effect, where it was written later: the end of the lot; NULL: at created_at';
 COMMENT ON COLUMN @extschema@.credit_entry.balance_after IS 'the account''s balance once this entry was posted';
 
 CREATE TABLE @extschema@.credit_entry_default PARTITION OF @extschema@.credit_entry (PRIMARY KEY (org_id, entry_no)) DEFAULT;
 COMMENT ON TABLE @extschema@.credit_entry_default IS 'entries for which no range partition was made';
 CREATE INDEX credit_entry_default_created_at_idx ON @extschema@.credit_entry_default USING brin (created_at) WITH (autosummarize = on);
+
+CREATE TABLE @extschema@.credit_lot (
+  org_id     text COLLATE "C" NOT NULL,
+  lot_no     bigint NOT NULL,
+  amount     bigint NOT NULL,
+  remaining  bigint NOT NULL,
+  held       bigint NOT NULL DEFAULT 0,
+  absorbed   bigint NOT NULL DEFAULT 0,
+  priority   integer NOT NULL DEFAULT 100,
+  voided     boolean NOT NULL DEFAULT false,
+  expires_at timestamptz,
+  created_at timestamptz NOT NULL,
+  closed_at  timestamptz,
+  PRIMARY KEY (org_id, lot_no),
+  CONSTRAINT credit_lot_amount_check CHECK (amount > 0),
+  CONSTRAINT credit_lot_remaining_check CHECK (0 <= held AND held <= remaining AND 0 <= absorbed),
+  CONSTRAINT credit_lot_absorbed_check CHECK (remaining + absorbed <= amount),
+  CONSTRAINT credit_lot_priority_check CHECK (priority >= 0 AND priority <= 1000),
+  CONSTRAINT credit_lot_closed_check CHECK ((closed_at IS NULL) = (remaining > 0))
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+COMMENT ON TABLE @extschema@.credit_lot IS
+  'credits that end or that are used before others: one row a grant with expires_at or priority. All other credits are the main pool';
+COMMENT ON COLUMN @extschema@.credit_lot.lot_no IS 'entry_no of its grant';
+COMMENT ON COLUMN @extschema@.credit_lot.amount IS 'credits granted';
+COMMENT ON COLUMN @extschema@.credit_lot.remaining IS 'credits neither used nor gone; those held among them';
+COMMENT ON COLUMN @extschema@.credit_lot.held IS 'credits that open authorizations hold';
+COMMENT ON COLUMN @extschema@.credit_lot.absorbed IS 'credits that paid, at its end, for what the main pool owed';
+COMMENT ON COLUMN @extschema@.credit_lot.priority IS '0 to 1000; the lower, the earlier it is used; then the earlier it ends, then the older';
+COMMENT ON COLUMN @extschema@.credit_lot.voided IS 'credit_void() ended it; what is held leaves when it is released';
+COMMENT ON COLUMN @extschema@.credit_lot.expires_at IS 'when what is free in it leaves; NULL: never';
+COMMENT ON COLUMN @extschema@.credit_lot.closed_at IS 'since when nothing remains; NULL: something does';
+-- The order in which an organisation's lots are used; and which lot ends next, of all.
+CREATE INDEX credit_lot_use_idx ON @extschema@.credit_lot (org_id, priority, expires_at, lot_no) WHERE closed_at IS NULL;
+CREATE INDEX credit_lot_expires_at_idx ON @extschema@.credit_lot (expires_at) WHERE closed_at IS NULL;
 
 CREATE TABLE @extschema@.credit_idempotency (
   org_id           text COLLATE "C" NOT NULL,
@@ -149,6 +205,7 @@ SELECT pg_extension_config_dump('@extschema@.credit_account', '');
 SELECT pg_extension_config_dump('@extschema@.credit_ledger_open', '');
 SELECT pg_extension_config_dump('@extschema@.credit_ledger_settled_default', '');
 SELECT pg_extension_config_dump('@extschema@.credit_entry_default', '');
+SELECT pg_extension_config_dump('@extschema@.credit_lot', '');
 SELECT pg_extension_config_dump('@extschema@.credit_idempotency', '');
 
 CREATE FUNCTION credit_ledger_internal.entry_append_only() RETURNS trigger

@@ -12,11 +12,12 @@ CREATE TYPE @extschema@.credit_actor AS ENUM ('caller', 'timeout');
 COMMENT ON TYPE @extschema@.credit_actor IS
   'who settled an authorization: its caller, whose word is final, or the timeout, provisionally';
 
-CREATE TYPE @extschema@.credit_entry_kind AS ENUM ('grant', 'commit', 'refund', 'true_up', 'adjustment');
+CREATE TYPE @extschema@.credit_entry_kind AS ENUM ('grant', 'commit', 'refund', 'true_up', 'adjustment', 'expiry', 'void');
 COMMENT ON TYPE @extschema@.credit_entry_kind IS 'why a balance moved';
 
-CREATE TYPE @extschema@.credit_operation AS ENUM ('grant', 'adjust', 'authorize', 'refund');
-COMMENT ON TYPE @extschema@.credit_operation IS 'the functions that take an idempotency key, each with a key space of its own';
+CREATE TYPE @extschema@.credit_operation AS ENUM ('grant', 'adjust', 'authorize', 'refund', 'void');
+COMMENT ON TYPE @extschema@.credit_operation IS
+  'the functions that take an idempotency key, each with a key space of its own (void: lot:N, made by credit_void)';
 
 CREATE TYPE @extschema@.credit_authorization AS (
   authorization_id  text COLLATE "C",

@@ -26,6 +26,7 @@ static const char *const table_names[CL_NTABLES] = {
 	[CL_TABLE_SETTLED] = "credit_ledger_settled",
 	[CL_TABLE_ENTRY] = "credit_entry",
 	[CL_TABLE_IDEMPOTENCY] = "credit_idempotency",
+	[CL_TABLE_LOT] = "credit_lot",
 };
 
 static const char *const type_names[CL_NTYPES] = {
@@ -42,8 +43,8 @@ static const struct
 	[CL_ENUM_STATUS] = {"credit_status", {"authorized", "committed", "reverted"}},
 	[CL_ENUM_TIMEOUT_ACTION] = {"credit_timeout_action", {"commit", "revert"}},
 	[CL_ENUM_ACTOR] = {"credit_actor", {"caller", "timeout"}},
-	[CL_ENUM_ENTRY_KIND] = {"credit_entry_kind", {"grant", "commit", "refund", "true_up", "adjustment"}},
-	[CL_ENUM_OPERATION] = {"credit_operation", {"grant", "adjust", "authorize", "refund"}},
+	[CL_ENUM_ENTRY_KIND] = {"credit_entry_kind", {"grant", "commit", "refund", "true_up", "adjustment", "expiry", "void"}},
+	[CL_ENUM_OPERATION] = {"credit_operation", {"grant", "adjust", "authorize", "refund", "void"}},
 };
 
 static struct

@@ -18,10 +18,11 @@ typedef enum clTableId
 	CL_TABLE_OPEN,	  /* credit_ledger_open */
 	CL_TABLE_SETTLED, /* credit_ledger_settled, partitioned */
 	CL_TABLE_ENTRY,	  /* credit_entry, partitioned */
-	CL_TABLE_IDEMPOTENCY
+	CL_TABLE_IDEMPOTENCY,
+	CL_TABLE_LOT
 } clTableId;
 
-#define CL_NTABLES (CL_TABLE_IDEMPOTENCY + 1)
+#define CL_NTABLES (CL_TABLE_LOT + 1)
 
 typedef enum clTypeId
 {
@@ -43,7 +44,7 @@ typedef enum clEnumId
 } clEnumId;
 
 #define CL_NENUMS	  (CL_ENUM_OPERATION + 1)
-#define CL_MAX_LABELS 5
+#define CL_MAX_LABELS 7
 
 typedef enum clStatus
 {
@@ -70,7 +71,9 @@ typedef enum clEntryKind
 	CL_ENTRY_COMMIT,
 	CL_ENTRY_REFUND,
 	CL_ENTRY_TRUE_UP,
-	CL_ENTRY_ADJUSTMENT
+	CL_ENTRY_ADJUSTMENT,
+	CL_ENTRY_EXPIRY,
+	CL_ENTRY_VOID
 } clEntryKind;
 
 typedef enum clOperation
@@ -78,7 +81,8 @@ typedef enum clOperation
 	CL_OP_GRANT,
 	CL_OP_ADJUST,
 	CL_OP_AUTHORIZE,
-	CL_OP_REFUND
+	CL_OP_REFUND,
+	CL_OP_VOID
 } clOperation;
 
 extern void cl_catalog_init(void);
