@@ -39,11 +39,14 @@ enum
 	ACCOUNT_LOW_BALANCE_THRESHOLD,
 	ACCOUNT_FROZEN,
 	ACCOUNT_CREATED_AT,
-	ACCOUNT_METADATA
+	ACCOUNT_METADATA,
+	ACCOUNT_LOT_BALANCE,
+	ACCOUNT_LOT_HELD,
+	ACCOUNT_LOT_EXPIRES_AT
 };
 
 static const clTable account_table = {
-	.ncolumns = ACCOUNT_METADATA,
+	.ncolumns = ACCOUNT_LOT_EXPIRES_AT,
 	.columns = {
 		[ACCOUNT_ORG_ID] = {"org_id", CL_IDENTIFIER},
 		[ACCOUNT_BALANCE] = {"balance", CL_BIGINT},
@@ -56,6 +59,9 @@ static const clTable account_table = {
 		[ACCOUNT_FROZEN] = {"frozen", CL_BOOLEAN},
 		[ACCOUNT_CREATED_AT] = {"created_at", CL_INSTANT},
 		[ACCOUNT_METADATA] = {"metadata", CL_JSONB, CL_NULLABLE | CL_KEPT},
+		[ACCOUNT_LOT_BALANCE] = {"lot_balance", CL_BIGINT, CL_NULLABLE},
+		[ACCOUNT_LOT_HELD] = {"lot_held", CL_BIGINT, CL_NULLABLE},
+		[ACCOUNT_LOT_EXPIRES_AT] = {"lot_expires_at", CL_INSTANT, CL_NULLABLE},
 	},
 	.upheld = {
 		"octet_length(org_id) BETWEEN 1 AND 256",
@@ -63,6 +69,8 @@ static const clTable account_table = {
 		"credit_limit >= 0",
 		"overage_limit >= 0",
 		"last_entry_no >= 0",
+		"(lot_balance IS NULL) = (lot_held IS NULL) AND (lot_held IS NULL) = (lot_expires_at IS NULL) "
+		"AND coalesce(lot_held >= 0 AND lot_held <= lot_balance AND lot_held <= held, true)",
 	},
 };
 
@@ -79,6 +87,7 @@ static struct
 } last_stored;
 
 static clLockResult account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *account);
+static void account_set_lots(clAccount *account);
 static void account_follow_level(clUnit *unit, clAccount *account);
 static clBalanceLevel account_level(const clAccount *account);
 static clRelation *account_relation(clUnit *unit);
@@ -87,6 +96,7 @@ static const clPlace *account_hint(const text *org_id);
 static void account_remember(const clAccount *account);
 static void account_create(clUnit *unit, text *org_id, clAccount *account);
 static void account_read(clAccount *account);
+static void account_begin(clAccount *account);
 static void account_set_int64(clAccount *account, int column, int64 value);
 static void account_require_range(const clAccount *account);
 pg_noreturn static void raise_account_not_found(const text *org_id);
@@ -134,15 +144,40 @@ cl_account_try_lock(clUnit *unit, text *org_id, clAccount *account)
 void
 cl_account_store(clUnit *unit, clAccount *account)
 {
+	if (!account->changed)
+		return;
 	account_require_range(account);
 
 	account_set_int64(account, ACCOUNT_BALANCE, account->balance);
 	account_set_int64(account, ACCOUNT_HELD, account->held);
 	account_set_int64(account, ACCOUNT_LAST_ENTRY_NO, account->last_entry_no);
 	account_set_int64(account, ACCOUNT_UPDATED_AT, account->updated_at);
+	if (account->has_lots || !cl_row_is_null(&account->row, ACCOUNT_LOT_BALANCE))
+		account_set_lots(account);
 	cl_relation_update(unit, account->rel, &account->row);
 	account_remember(account);
+	account->changed = false;
 	account_follow_level(unit, account);
+}
+
+/* NULL while no lot is open. */
+static void
+account_set_lots(clAccount *account)
+{
+	clRow *row = &account->row;
+
+	if (account->has_lots)
+	{
+		cl_row_set(row, ACCOUNT_LOT_BALANCE, Int64GetDatum(account->lot_balance));
+		cl_row_set(row, ACCOUNT_LOT_HELD, Int64GetDatum(account->lot_held));
+		cl_row_set(row, ACCOUNT_LOT_EXPIRES_AT, TimestampTzGetDatum(account->lot_expires_at));
+	}
+	else
+	{
+		cl_row_set_null(row, ACCOUNT_LOT_BALANCE);
+		cl_row_set_null(row, ACCOUNT_LOT_HELD);
+		cl_row_set_null(row, ACCOUNT_LOT_EXPIRES_AT);
+	}
 }
 
 /* A level that was crossed since the account was locked is for others to know. */
@@ -176,8 +211,7 @@ account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *a
 	result = cl_relation_find_and_lock(unit, account->rel, 1, &key, account_hint(org_id), &account->row, skip_locked);
 	if (result != CL_LOCKED)
 		return result;
-	account_read(account);
-	account->level_before = account_level(account);
+	account_begin(account);
 	return CL_LOCKED;
 }
 
@@ -189,7 +223,7 @@ cl_account_get(clUnit *unit, text *org_id, clAccount *account)
 	account->rel = account_relation(unit);
 	if (!cl_relation_find(unit, account->rel, 1, &key, account_hint(org_id), &account->row))
 		raise_account_not_found(org_id);
-	account_read(account);
+	account_begin(account);
 }
 
 static clRelation *
@@ -257,6 +291,27 @@ account_read(clAccount *account)
 	account->frozen = DatumGetBool(cl_row_get(row, ACCOUNT_FROZEN));
 	account->last_entry_no = DatumGetInt64(cl_row_get(row, ACCOUNT_LAST_ENTRY_NO));
 	account->updated_at = DatumGetTimestampTz(cl_row_get(row, ACCOUNT_UPDATED_AT));
+	account->has_lots = !cl_row_is_null(row, ACCOUNT_LOT_BALANCE);
+	if (account->has_lots)
+	{
+		account->lot_balance = DatumGetInt64(cl_row_get(row, ACCOUNT_LOT_BALANCE));
+		account->lot_held = DatumGetInt64(cl_row_get(row, ACCOUNT_LOT_HELD));
+		account->lot_expires_at = DatumGetTimestampTz(cl_row_get(row, ACCOUNT_LOT_EXPIRES_AT));
+	}
+	else
+		account->lot_balance = account->lot_held = account->lot_expires_at = 0;
+}
+
+/* What was read or locked just now. */
+static void
+account_begin(clAccount *account)
+{
+	account_read(account);
+	account->level_before = account_level(account);
+	account->opened_at = GetCurrentTimestamp();
+	account->changed = false;
+	account->context = CurrentMemoryContext;
+	account->lots = NULL;
 }
 
 void
@@ -276,6 +331,7 @@ cl_account_set_terms(clAccount *account, const clAccountTerms *terms)
 		cl_row_set(row, ACCOUNT_FROZEN, BoolGetDatum(*terms->frozen));
 	if (terms->metadata != NULL)
 		cl_row_set(row, ACCOUNT_METADATA, PointerGetDatum(terms->metadata));
+	account->changed = true;
 	account_read(account);
 }
 
@@ -294,6 +350,7 @@ account_set_int64(clAccount *account, int column, int64 value)
 TimestampTz
 cl_account_instant(clAccount *account, TimestampTz wall)
 {
+	account->changed = true;
 	account->updated_at = Max(wall, account->updated_at);
 	return account->updated_at;
 }
@@ -328,6 +385,7 @@ cl_account_require_available(const clAccount *account, int64 amount)
 void
 cl_account_hold(clAccount *account, int64 amount)
 {
+	account->changed = true;
 	account->held += amount;
 	Assert(account->held >= 0);
 }
@@ -335,6 +393,7 @@ cl_account_hold(clAccount *account, int64 amount)
 void
 cl_account_move(clAccount *account, int64 amount)
 {
+	account->changed = true;
 	if (pg_add_s64_overflow(account->balance, amount, &account->balance))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),

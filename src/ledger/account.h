@@ -29,7 +29,19 @@ typedef struct clAccount
 	bool frozen;
 	int64 last_entry_no;
 	TimestampTz updated_at;
+
+	/* Sums over its open lots, see credits.h; all 0 where there is none. */
+	int64 lot_balance;
+	int64 lot_held;
+	TimestampTz lot_expires_at; /* no later than the first end */
+	bool has_lots;
+
 	clBalanceLevel level_before; /* when it was locked */
+
+	TimestampTz opened_at; /* by the clock on the wall: when it was locked, or read */
+	bool changed;		   /* to be stored */
+	MemoryContext context; /* in which it was locked */
+	struct clLots *lots;   /* what was read of them, see lot.c */
 
 	clRelation *rel;
 	clRow row;
@@ -63,6 +75,7 @@ typedef struct clAccountTerms
 
 extern void cl_account_set_terms(clAccount *account, const clAccountTerms *terms);
 
+/* Write the account, if it has changed. */
 extern void cl_account_store(clUnit *unit, clAccount *account);
 
 /*

@@ -9,8 +9,8 @@
 
 #include "utils/timestamp.h"
 
-#include "ledger/account.h"
 #include "ledger/arguments.h"
+#include "ledger/credits.h"
 #include "ledger/results.h"
 #include "ledger/verbs.h"
 #include "table/find.h"
@@ -48,9 +48,10 @@ cl_account_configure(FunctionCallInfo fcinfo, clTally *tally)
 	tally->org_id = org_id;
 	unit = cl_unit_begin("credit_account_configure()");
 	cl_account_lock_or_create(unit, org_id, &account);
+	cl_credits_begin(unit, &account);
 	cl_account_set_terms(&account, &terms);
 	(void) cl_account_instant(&account, GetCurrentTimestamp());
-	cl_account_store(unit, &account);
+	cl_credits_end(unit, &account);
 	cl_tally_answer(tally, false);
 	result = cl_relation_composite(unit, account.rel, &account.row);
 	cl_unit_end(unit);
@@ -82,5 +83,6 @@ account_read(text *org_id, clAccount *account)
 	clUnit *unit = cl_unit_begin_reading();
 
 	cl_account_get(unit, org_id, account);
+	cl_credits_forecast(unit, account);
 	cl_unit_end(unit);
 }

@@ -17,6 +17,7 @@
 #include "ledger/identifier.h"
 
 #define MAX_TIMEOUT_YEARS 100
+#define MAX_PRIORITY	  1000
 
 PG_FUNCTION_INFO_V1(credit_require_argument);
 
@@ -136,6 +137,31 @@ cl_arg_optional_timeout(FunctionCallInfo fcinfo, int argno, const char *name)
 		!DatumGetBool(DirectFunctionCall2(interval_le, IntervalPGetDatum(timeout), IntervalPGetDatum(&longest))))
 		raise_timeout_out_of_range(name, timeout);
 	return timeout;
+}
+
+TimestampTz
+cl_arg_optional_instant(FunctionCallInfo fcinfo, int argno, const char *name, TimestampTz or)
+{
+	TimestampTz instant = PG_ARGISNULL(argno) ? or : PG_GETARG_TIMESTAMPTZ(argno);
+
+	if (!PG_ARGISNULL(argno) && TIMESTAMP_NOT_FINITE(instant))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must not be infinite", name)));
+	return instant;
+}
+
+int32
+cl_arg_optional_priority(FunctionCallInfo fcinfo, int argno, const char *name, int32 or)
+{
+	int32 priority = PG_ARGISNULL(argno) ? or : PG_GETARG_INT32(argno);
+
+	if (priority < 0 || priority > MAX_PRIORITY)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must be between 0 and %d", name, MAX_PRIORITY),
+				 errdetail("It is %d.", priority)));
+	return priority;
 }
 
 TimestampTz

@@ -25,6 +25,10 @@ extern void cl_require_minimum(int64 value, const char *name, int64 minimum);
 /* A positive interval of at most 100 years, or NULL where it was not given. */
 extern Interval *cl_arg_optional_timeout(FunctionCallInfo fcinfo, int argno, const char *name);
 
+/* A finite instant, or the default where it was not given; a number from 0 to 1000. */
+extern TimestampTz cl_arg_optional_instant(FunctionCallInfo fcinfo, int argno, const char *name, TimestampTz or);
+extern int32 cl_arg_optional_priority(FunctionCallInfo fcinfo, int argno, const char *name, int32 or);
+
 /* The instant that lies timeout after start. */
 extern TimestampTz cl_timeout_end(TimestampTz start, const Interval *timeout);
 

@@ -40,11 +40,13 @@ enum
 	LEDGER_SETTLED_AT,
 	LEDGER_SETTLED_BY,
 	LEDGER_REASON,
-	LEDGER_METADATA
+	LEDGER_METADATA,
+	LEDGER_LOTS,
+	LEDGER_COMMITTED_LOTS
 };
 
 static const clTable ledger_table = {
-	.ncolumns = LEDGER_METADATA,
+	.ncolumns = LEDGER_COMMITTED_LOTS,
 	.columns = {
 		[LEDGER_AUTHORIZATION_ID] = {"authorization_id", CL_IDENTIFIER},
 		[LEDGER_ORG_ID] = {"org_id", CL_IDENTIFIER},
@@ -62,6 +64,8 @@ static const clTable ledger_table = {
 		[LEDGER_SETTLED_BY] = {"settled_by", CL_ENUM, CL_NULLABLE},
 		[LEDGER_REASON] = {"reason", CL_TEXT, CL_NULLABLE | CL_KEPT},
 		[LEDGER_METADATA] = {"metadata", CL_JSONB, CL_NULLABLE | CL_KEPT},
+		[LEDGER_LOTS] = {"lots", CL_BIGINT_ARRAY, CL_NULLABLE},
+		[LEDGER_COMMITTED_LOTS] = {"committed_lots", CL_BIGINT_ARRAY, CL_NULLABLE},
 	},
 	.upheld = {
 		"octet_length(authorization_id) BETWEEN 1 AND 256",
@@ -82,6 +86,8 @@ static bool authorization_find_in(clUnit *unit, clRelation *leaf, text *authoriz
 static clRelation *ledger_open(clUnit *unit);
 static clRelation *ledger_settled(clUnit *unit, const clRow *row);
 static void authorization_read(clAuthorization *authorization);
+static clShares row_shares(const clRow *row, int column);
+static void set_shares(clRow *row, int column, const clShares *shares);
 static text *row_text(const clRow *row, int column);
 
 int64
@@ -272,12 +278,29 @@ authorization_read(clAuthorization *authorization)
 	}
 	authorization->reason = row_text(row, LEDGER_REASON);
 	authorization->metadata = NULL;
+	authorization->lots = row_shares(row, LEDGER_LOTS);
+	authorization->committed_lots = row_shares(row, LEDGER_COMMITTED_LOTS);
 }
 
 static text *
 row_text(const clRow *row, int column)
 {
 	return cl_row_is_null(row, column) ? NULL : DatumGetTextPP(cl_row_get(row, column));
+}
+
+static clShares
+row_shares(const clRow *row, int column)
+{
+	return cl_row_is_null(row, column) ? (clShares) {0} : cl_shares_read(cl_row_get(row, column));
+}
+
+static void
+set_shares(clRow *row, int column, const clShares *shares)
+{
+	if (shares->count > 0)
+		cl_row_set(row, column, cl_shares_pairs(shares, 1));
+	else if (!cl_row_is_null(row, column))
+		cl_row_set_null(row, column);
 }
 
 /* ------------------------------------------------------------------------
@@ -307,6 +330,7 @@ cl_authorization_insert(clUnit *unit, const clAuthorization *authorization)
 	cl_row_set(&row, LEDGER_EXPIRES_AT, TimestampTzGetDatum(authorization->expires_at));
 	if (authorization->metadata != NULL)
 		cl_row_set(&row, LEDGER_METADATA, PointerGetDatum(authorization->metadata));
+	set_shares(&row, LEDGER_LOTS, &authorization->lots);
 	if (authorization->status == CL_AUTHORIZED)
 		leaf = ledger_open(unit);
 	else
@@ -326,6 +350,8 @@ cl_authorization_store(clUnit *unit, clAuthorization *authorization)
 		DatumGetObjectId(cl_enum_datum(CL_ENUM_STATUS, CL_AUTHORIZED));
 
 	cl_row_set(row, LEDGER_AMOUNT, Int64GetDatum(authorization->amount));
+	set_shares(row, LEDGER_LOTS, &authorization->lots);
+	set_shares(row, LEDGER_COMMITTED_LOTS, &authorization->committed_lots);
 	if (authorization->status == CL_AUTHORIZED)
 	{
 		cl_row_set(row, LEDGER_AUTHORIZED_AMOUNT, Int64GetDatum(authorization->authorized_amount));

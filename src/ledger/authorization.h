@@ -10,6 +10,7 @@
 
 #include "ledger/account.h"
 #include "ledger/catalog.h"
+#include "ledger/shares.h"
 #include "ledger/tally.h"
 #include "table/find.h"
 
@@ -24,6 +25,8 @@ typedef struct clAuthorization
 	int64 authorized_amount;
 	int64 committed_amount; /* charged in parts while open, kept afterwards; 0: none */
 	int64 refunded_amount;
+	clShares lots;			 /* that amount stands on, net of refunds */
+	clShares committed_lots; /* the same for committed_amount, while open */
 	clTimeoutAction timeout_action;
 	TimestampTz created_at;
 	TimestampTz expires_at;

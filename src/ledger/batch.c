@@ -30,6 +30,7 @@
 #include "utils/memutils.h"
 
 #include "ledger/batch.h"
+#include "ledger/credits.h"
 #include "ledger/errors.h"
 #include "ledger/identifier.h"
 #include "ledger/results.h"
@@ -57,7 +58,6 @@ typedef struct clBatchState
 	Owner *owners; /* in the order of org_id */
 	clAccount *accounts;
 	int naccounts;
-	bool *changed;				/* by account */
 	int *account_of;			/* by position: index into accounts */
 	int *rank_of;				/* by position */
 	const clRefusal **refusals; /* by position: of items that were refused before their chunk's turn */
@@ -151,7 +151,6 @@ batch_lock(clBatch *batch)
 	state->accounts = palloc_array(clAccount, batch->count);
 	state->account_of = palloc_array(int, batch->count);
 	state->rank_of = palloc_array(int, batch->count);
-	state->changed = palloc0_array(bool, batch->count);
 
 	for (int i = 0; i < batch->count; i++)
 	{
@@ -189,6 +188,10 @@ batch_work(clBatch *batch)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 
+	cl_unit_refresh(batch->unit);
+	for (int i = 0; i < state->naccounts; i++)
+		cl_credits_begin(batch->unit, &state->accounts[i]);
+
 	for (int start = 0; start < batch->count; start += CHUNK_ITEMS)
 	{
 		/* Only now is nothing left to be written that points into the context. */
@@ -198,10 +201,7 @@ batch_work(clBatch *batch)
 	}
 
 	for (int i = 0; i < state->naccounts; i++)
-	{
-		if (state->changed[i])
-			cl_account_store(batch->unit, &state->accounts[i]);
-	}
+		cl_credits_end(batch->unit, &state->accounts[i]);
 	MemoryContextSwitchTo(old);
 }
 
@@ -285,8 +285,6 @@ chunk_find_twins(clBatchItem **by_account, int count)
 static void
 item_perform(clBatch *batch, clBatchItem *item)
 {
-	State *state = batch->state;
-
 	CHECK_FOR_INTERRUPTS();
 	if (item->refusal != NULL)
 		return;
@@ -297,7 +295,6 @@ item_perform(clBatch *batch, clBatchItem *item)
 	}
 	cl_tally_answer(batch->tally, item->replayed);
 	item->available = cl_account_available(item->account);
-	state->changed[item->account - state->accounts] |= !item->replayed;
 }
 
 static void

@@ -32,11 +32,13 @@ enum
 	ENTRY_REASON,
 	ENTRY_BALANCE_AFTER,
 	ENTRY_CREATED_AT,
-	ENTRY_METADATA
+	ENTRY_METADATA,
+	ENTRY_LOTS,
+	ENTRY_EFFECTIVE_AT
 };
 
 static const clTable entry_table = {
-	.ncolumns = ENTRY_METADATA,
+	.ncolumns = ENTRY_EFFECTIVE_AT,
 	.columns = {
 		[ENTRY_ORG_ID] = {"org_id", CL_IDENTIFIER},
 		[ENTRY_ENTRY_NO] = {"entry_no", CL_BIGINT},
@@ -48,6 +50,8 @@ static const clTable entry_table = {
 		[ENTRY_BALANCE_AFTER] = {"balance_after", CL_BIGINT},
 		[ENTRY_CREATED_AT] = {"created_at", CL_INSTANT},
 		[ENTRY_METADATA] = {"metadata", CL_JSONB, CL_NULLABLE | CL_KEPT},
+		[ENTRY_LOTS] = {"lots", CL_BIGINT_ARRAY, CL_NULLABLE},
+		[ENTRY_EFFECTIVE_AT] = {"effective_at", CL_INSTANT, CL_NULLABLE},
 	},
 	.upheld = {
 		"entry_no > 0",
@@ -82,6 +86,10 @@ cl_entry_post(clUnit *unit, clAccount *account, TimestampTz now, clEntry *entry)
 	cl_row_set(&row, ENTRY_BALANCE_AFTER, Int64GetDatum(entry->balance_after));
 	cl_row_set(&row, ENTRY_CREATED_AT, TimestampTzGetDatum(entry->created_at));
 	set_optional(&row, ENTRY_METADATA, entry->metadata);
+	if (entry->lots.count > 0)
+		cl_row_set(&row, ENTRY_LOTS, cl_shares_pairs(&entry->lots, entry->amount < 0 ? -1 : 1));
+	if (entry->effective_at != 0)
+		cl_row_set(&row, ENTRY_EFFECTIVE_AT, TimestampTzGetDatum(entry->effective_at));
 	cl_relation_insert(unit,
 					   cl_partition_for_writing(unit, cl_table_oid(CL_TABLE_ENTRY), &entry_table, &row),
 					   &row);

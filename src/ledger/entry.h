@@ -10,6 +10,7 @@
 
 #include "ledger/account.h"
 #include "ledger/catalog.h"
+#include "ledger/shares.h"
 
 typedef struct clEntry
 {
@@ -21,6 +22,8 @@ typedef struct clEntry
 	text *idempotency_key;
 	text *reason;
 	struct varlena *metadata; /* jsonb */
+	clShares lots;			  /* of amount, without its sign */
+	TimestampTz effective_at; /* 0: when it is written */
 	int64 balance_after;
 	TimestampTz created_at;
 	bool is_detached; /* its partition is gone, so is balance_after */

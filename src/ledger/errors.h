@@ -25,4 +25,6 @@
 #define ERRCODE_CL_ACCOUNT_FROZEN				MAKE_SQLSTATE('L', 'C', '0', '0', '7')
 #define ERRCODE_CL_REFUND_EXCEEDS_COMMITTED		MAKE_SQLSTATE('L', 'C', '0', '0', '8')
 
+#define ERRCODE_CL_LOT_NOT_OPEN MAKE_SQLSTATE('L', 'C', '0', '0', '9')
+
 #endif /* CL_ERRORS_H */

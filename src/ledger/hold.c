@@ -13,7 +13,7 @@
 #include "compat.h"
 #include "ledger/arguments.h"
 #include "ledger/authorization_id.h"
-#include "ledger/entry.h"
+#include "ledger/credits.h"
 #include "ledger/errors.h"
 #include "ledger/hold.h"
 #include "ledger/results.h"
@@ -21,6 +21,7 @@
 #include "ledger/settlement.h"
 #include "ledger/verbs.h"
 
+static void authorization_charge(clUnit *unit, clAccount *account, clAuthorization *authorization, TimestampTz now);
 static void hold_set_amount(clUnit *unit, clAccount *account, clAuthorization *authorization, int64 amount,
 							clTally *tally);
 static void require_not_frozen(const clAccount *account);
@@ -57,11 +58,7 @@ cl_hold(clUnit *unit, clAccount *account, clHoldRequest *request, clAuthorizatio
 	authorization->created_at = now;
 	authorization->metadata = request->metadata;
 	if (request->is_charge)
-	{
-		authorization->status = CL_COMMITTED;
-		authorization->expires_at = authorization->settled_at = now;
-		authorization->settled_by = CL_CALLER;
-	}
+		authorization_charge(unit, account, authorization, now);
 	else
 	{
 		/* Instants of an account never go back; the time that a hold has follows the clock on the wall. */
@@ -69,24 +66,29 @@ cl_hold(clUnit *unit, clAccount *account, clHoldRequest *request, clAuthorizatio
 		authorization->expires_at = request->timeout != NULL ?
 			cl_timeout_end(wall, request->timeout) :
 			TimestampTzPlusMilliseconds(wall, (int64) cl_commit_timeout * 1000);
+		authorization->lots = cl_credits_hold(unit, account, call->amount);
 	}
 	cl_authorization_insert(unit, authorization);
 
 	call->authorization_id = authorization->authorization_id;
 	call->created_at = now;
 	cl_idempotency_insert(unit, account, call);
-
-	if (request->is_charge)
-	{
-		clEntry entry = {.kind = CL_ENTRY_COMMIT,
-						 .amount = -call->amount,
-						 .authorization_id = authorization->authorization_id};
-
-		cl_entry_post(unit, account, now, &entry);
-	}
-	else
-		cl_account_hold(account, call->amount);
 	return true;
+}
+
+/* Born committed. */
+static void
+authorization_charge(clUnit *unit, clAccount *account, clAuthorization *authorization, TimestampTz now)
+{
+	clEntry entry = {.kind = CL_ENTRY_COMMIT,
+					 .amount = -authorization->amount,
+					 .authorization_id = authorization->authorization_id};
+
+	authorization->status = CL_COMMITTED;
+	authorization->expires_at = authorization->settled_at = now;
+	authorization->settled_by = CL_CALLER;
+	authorization->lots = entry.lots = cl_credits_spend(unit, account, authorization->amount);
+	cl_entry_post(unit, account, now, &entry);
 }
 
 void
@@ -150,6 +152,7 @@ cl_extend(FunctionCallInfo fcinfo, clTally *tally)
 
 	unit = cl_unit_begin("credit_extend()");
 	cl_authorization_lock(unit, authorization_id, &account, &authorization, tally);
+	cl_credits_begin(unit, &account);
 	wall = GetCurrentTimestamp();
 	state = cl_state(&authorization, wall);
 	if (cl_effect(state, CL_VERB_EXTEND) != CL_EFFECT_APPLY)
@@ -168,9 +171,9 @@ cl_extend(FunctionCallInfo fcinfo, clTally *tally)
 		cl_authorization_store(unit, &authorization);
 
 		/* The account says when it last changed: a transaction with an older snapshot must not miss this. */
-		(void) cl_account_instant(&account, wall);
-		cl_account_store(unit, &account);
+		cl_credits_leave(unit, &account, cl_account_instant(&account, wall));
 	}
+	cl_credits_end(unit, &account);
 	cl_tally_answer(tally, replayed);
 	result = cl_authorization_result(&authorization, &account, replayed);
 	cl_unit_end(unit);
@@ -188,7 +191,14 @@ hold_set_amount(clUnit *unit, clAccount *account, clAuthorization *authorization
 		require_not_frozen(account);
 		cl_make_available(unit, account, more, authorization->authorization_id, tally);
 	}
-	cl_account_hold(account, more);
+	if (more >= 0)
+	{
+		clShares lots = cl_credits_hold(unit, account, more);
+
+		cl_shares_append_all(&authorization->lots, &lots);
+	}
+	else
+		cl_credits_release(unit, account, &authorization->lots, authorization->amount, -more);
 	authorization->amount += more;
 	authorization->authorized_amount = amount;
 }

@@ -11,6 +11,7 @@
 
 #include "ledger/arguments.h"
 #include "ledger/batch.h"
+#include "ledger/credits.h"
 #include "ledger/hold.h"
 #include "ledger/identifier.h"
 #include "ledger/results.h"
@@ -121,9 +122,9 @@ hold_one(const char *what, text *org_id, clHoldRequest *request, clTally *tally)
 	tally->org_id = org_id;
 	unit = cl_unit_begin(what);
 	cl_account_lock(unit, org_id, &account);
+	cl_credits_begin(unit, &account);
 	replayed = !cl_hold(unit, &account, request, &authorization, tally);
-	if (!replayed)
-		cl_account_store(unit, &account);
+	cl_credits_end(unit, &account);
 	cl_tally_answer(tally, replayed);
 	result = cl_authorization_result(&authorization, &account, replayed);
 	cl_unit_end(unit);

@@ -15,19 +15,21 @@
 
 #include "compat.h"
 #include "ledger/arguments.h"
-#include "ledger/entry.h"
+#include "ledger/credits.h"
 #include "ledger/errors.h"
 #include "ledger/idempotency.h"
 #include "ledger/results.h"
 #include "ledger/transition.h"
 #include "ledger/verbs.h"
 
+static void grant_lot(clUnit *unit, clAccount *account, clEntry *entry, int32 priority, TimestampTz expires_at,
+					  TimestampTz now);
 static bool movement_replay(clUnit *unit, clAccount *account, clIdempotency *call, clEntry *entry);
 static void movement_post(clUnit *unit, clAccount *account, clIdempotency *call, clEntry *entry, TimestampTz now);
 static Datum movement_finish(clUnit *unit, clAccount *account, const clEntry *entry, bool replayed, clTally *tally);
 static void require_refundable(const clAuthorization *authorization, int64 amount);
 
-/* credit_grant(org_id, amount, idempotency_key, reason, metadata) */
+/* credit_grant(org_id, amount, idempotency_key, reason, metadata, expires_at, priority) */
 Datum
 cl_grant(FunctionCallInfo fcinfo, clTally *tally)
 {
@@ -36,6 +38,9 @@ cl_grant(FunctionCallInfo fcinfo, clTally *tally)
 	text *key = cl_arg_identifier(fcinfo, 2, "idempotency_key");
 	clIdempotency call = {.operation = CL_OP_GRANT, .key = key, .has_amount = true, .amount = amount};
 	clEntry entry = {.kind = CL_ENTRY_GRANT, .amount = amount};
+	TimestampTz expires_at = cl_arg_optional_instant(fcinfo, 5, "expires_at", DT_NOEND);
+	int32 priority = cl_arg_optional_priority(fcinfo, 6, "priority", CL_DEFAULT_PRIORITY);
+	bool is_lot = !PG_ARGISNULL(5) || !PG_ARGISNULL(6);
 	clUnit *unit;
 	clAccount account;
 	bool replayed;
@@ -47,10 +52,33 @@ cl_grant(FunctionCallInfo fcinfo, clTally *tally)
 	tally->org_id = org_id;
 	unit = cl_unit_begin("credit_grant()");
 	cl_account_lock_or_create(unit, org_id, &account);
+	cl_credits_begin(unit, &account);
 	replayed = movement_replay(unit, &account, &call, &entry);
 	if (!replayed)
-		movement_post(unit, &account, &call, &entry, cl_account_instant(&account, GetCurrentTimestamp()));
+	{
+		TimestampTz now = cl_account_instant(&account, GetCurrentTimestamp());
+
+		if (is_lot)
+			grant_lot(unit, &account, &entry, priority, expires_at, now);
+		movement_post(unit, &account, &call, &entry, now);
+	}
 	return movement_finish(unit, &account, &entry, replayed, tally);
+}
+
+/* Neither end nor priority is compared on replay, so only a new grant can come too late. */
+static void
+grant_lot(clUnit *unit, clAccount *account, clEntry *entry, int32 priority, TimestampTz expires_at, TimestampTz now)
+{
+	clLot *lot;
+
+	if (expires_at <= account->opened_at)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"expires_at\" must be in the future"),
+				 errdetail("It is %s.", timestamptz_to_str(expires_at))));
+	lot = cl_lot_make(unit, account, account->last_entry_no + 1, entry->amount, priority, expires_at, now);
+	cl_shares_append(&entry->lots, lot->lot_no, lot->amount);
+	cl_credits_note_made(account, lot);
 }
 
 /* credit_adjust(org_id, amount, idempotency_key, reason) */
@@ -75,9 +103,15 @@ cl_adjust(FunctionCallInfo fcinfo, clTally *tally)
 	tally->org_id = org_id;
 	unit = cl_unit_begin("credit_adjust()");
 	cl_account_lock(unit, org_id, &account);
+	cl_credits_begin(unit, &account);
 	replayed = movement_replay(unit, &account, &call, &entry);
 	if (!replayed)
+	{
+		/* No account has more lots than that. */
+		if (amount < 0)
+			entry.lots = cl_credits_spend(unit, &account, amount == PG_INT64_MIN ? PG_INT64_MAX : -amount);
 		movement_post(unit, &account, &call, &entry, cl_account_instant(&account, GetCurrentTimestamp()));
+	}
 	return movement_finish(unit, &account, &entry, replayed, tally);
 }
 
@@ -103,22 +137,59 @@ cl_refund(FunctionCallInfo fcinfo, clTally *tally)
 
 	unit = cl_unit_begin("credit_refund()");
 	cl_authorization_lock(unit, authorization_id, &account, &authorization, tally);
+	cl_credits_begin(unit, &account);
 	replayed = movement_replay(unit, &account, &call, &entry);
 	if (!replayed)
 	{
 		TimestampTz wall = GetCurrentTimestamp();
 		clState state = cl_state(&authorization, wall);
+		int64 left;
 
 		if (cl_effect(state, CL_VERB_REFUND) != CL_EFFECT_APPLY)
 			cl_raise_invalid_transition(&authorization, state, CL_VERB_REFUND);
-		entry.amount = call.has_amount ? call.amount : authorization.amount - authorization.refunded_amount;
+		left = authorization.amount - authorization.refunded_amount;
+		entry.amount = call.has_amount ? call.amount : left;
 		require_refundable(&authorization, entry.amount);
+		entry.lots = cl_credits_give_back(unit, &account, &authorization.lots, left, entry.amount);
 
 		/* Whoever gives back a part stands by the rest: the commit is the caller's from now on. */
 		authorization.refunded_amount += entry.amount;
 		authorization.settled_by = CL_CALLER;
 		cl_authorization_store(unit, &authorization);
 		movement_post(unit, &account, &call, &entry, cl_account_instant(&account, wall));
+		cl_credits_leave(unit, &account, account.updated_at);
+	}
+	return movement_finish(unit, &account, &entry, replayed, tally);
+}
+
+/* credit_void(org_id, lot_no, reason) */
+Datum
+cl_void(FunctionCallInfo fcinfo, clTally *tally)
+{
+	text *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
+	int64 lot_no = cl_arg_amount(fcinfo, 1, "lot_no", 1);
+	text *key = cstring_to_text(psprintf("lot:%lld", (long long) lot_no));
+	clIdempotency call = {.operation = CL_OP_VOID, .key = key};
+	clEntry entry = {.kind = CL_ENTRY_VOID, .idempotency_key = key};
+	clUnit *unit;
+	clAccount account;
+	bool replayed;
+
+	entry.reason = cl_arg_reason(fcinfo, 2, "reason");
+
+	tally->org_id = org_id;
+	unit = cl_unit_begin("credit_void()");
+	cl_account_lock(unit, org_id, &account);
+	cl_credits_begin(unit, &account);
+	replayed = movement_replay(unit, &account, &call, &entry);
+	if (!replayed)
+	{
+		clLot *lot = cl_lot_get_open(unit, &account, lot_no);
+
+		call.created_at = entry.created_at = cl_account_instant(&account, GetCurrentTimestamp());
+		cl_credits_void(unit, &account, lot, call.created_at, &entry);
+		call.entry_no = entry.entry_no;
+		cl_idempotency_insert(unit, &account, &call);
 	}
 	return movement_finish(unit, &account, &entry, replayed, tally);
 }
@@ -150,14 +221,15 @@ movement_post(clUnit *unit, clAccount *account, clIdempotency *call, clEntry *en
 	call->entry_no = entry->entry_no;
 	call->created_at = now;
 	cl_idempotency_insert(unit, account, call);
-	cl_account_store(unit, account);
 }
 
 static Datum
 movement_finish(clUnit *unit, clAccount *account, const clEntry *entry, bool replayed, clTally *tally)
 {
-	Datum result = cl_movement_result(entry, account, replayed);
+	Datum result;
 
+	cl_credits_end(unit, account);
+	result = cl_movement_result(entry, account, replayed);
 	cl_tally_answer(tally, replayed);
 	cl_unit_end(unit);
 	return result;

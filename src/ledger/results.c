@@ -73,11 +73,11 @@ cl_movement_result(const clEntry *entry, const clAccount *account, bool replayed
 	Answer answer = {0};
 
 	add_text(&answer, account->org_id);
-	add(&answer, Int64GetDatum(entry->entry_no), false);
+	add(&answer, Int64GetDatum(entry->entry_no), entry->entry_no == 0);
 	add(&answer, cl_enum_datum(CL_ENUM_ENTRY_KIND, entry->kind), false);
 	add(&answer, Int64GetDatum(entry->amount), entry->amount == 0);
 	add_text(&answer, entry->authorization_id);
-	add(&answer, Int64GetDatum(entry->balance_after), entry->is_detached);
+	add(&answer, Int64GetDatum(entry->balance_after), entry->entry_no == 0 || entry->is_detached);
 	add(&answer, Int64GetDatum(cl_account_available(account)), false);
 	add(&answer, TimestampTzGetDatum(entry->created_at), false);
 	add(&answer, BoolGetDatum(replayed), false);

@@ -17,7 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "ledger/entry.h"
+#include "ledger/credits.h"
 #include "ledger/errors.h"
 #include "ledger/identifier.h"
 #include "ledger/settlement.h"
@@ -38,6 +38,7 @@ static void settlement_require_legal(const clAccount *account, const clAuthoriza
 									 const clSettlement *settlement);
 static void outcome_apply(clUnit *unit, clAccount *account, clAuthorization *authorization, const Outcome *outcome,
 						  TimestampTz wall);
+static clShares charge_hold(clUnit *unit, clAccount *account, clAuthorization *authorization, const Outcome *outcome);
 static List *expired_holds(clUnit *unit, const clAccount *account, const text *except);
 static int compare_expiry(const ListCell *a, const ListCell *b);
 static void require_within_overage(const clAccount *account, const clAuthorization *authorization, int64 used);
@@ -148,26 +149,33 @@ outcome_apply(clUnit *unit, clAccount *account, clAuthorization *authorization, 
 			  TimestampTz wall)
 {
 	TimestampTz now = cl_account_instant(account, wall);
-	bool was_open = authorization->status == CL_AUTHORIZED;
 	int64 charged = cl_authorization_charged(authorization);
 	clEntry entry = {
-		.kind = was_open ? CL_ENTRY_COMMIT : CL_ENTRY_TRUE_UP,
+		.kind = authorization->status == CL_AUTHORIZED ? CL_ENTRY_COMMIT : CL_ENTRY_TRUE_UP,
 		.amount = charged - outcome->charge,
 		.authorization_id = authorization->authorization_id,
 		.reason = outcome->reason};
 
 	Assert(outcome->charge >= authorization->refunded_amount);
 
+	if (authorization->status == CL_AUTHORIZED)
+		entry.lots = charge_hold(unit, account, authorization, outcome);
+	else if (outcome->charge >= charged)
+	{
+		entry.lots = cl_credits_spend(unit, account, outcome->charge - charged);
+		cl_shares_append_all(&authorization->lots, &entry.lots);
+	}
+	else
+		entry.lots = cl_credits_give_back(unit, account, &authorization->lots,
+										  charged - authorization->refunded_amount, charged - outcome->charge);
+
 	if (outcome->status == CL_AUTHORIZED)
 	{
-		cl_account_hold(account, charged - outcome->charge);
 		authorization->committed_amount = outcome->charge;
 		authorization->amount = authorization->authorized_amount - outcome->charge;
 	}
 	else
 	{
-		if (was_open)
-			cl_account_hold(account, -authorization->amount);
 		authorization->status = outcome->status;
 		authorization->amount = outcome->status == CL_COMMITTED ? outcome->charge : authorization->authorized_amount;
 		authorization->settled_at = now;
@@ -176,6 +184,36 @@ outcome_apply(clUnit *unit, clAccount *account, clAuthorization *authorization, 
 	}
 	cl_entry_post(unit, account, now, &entry);
 	cl_authorization_store(unit, authorization);
+	cl_credits_leave(unit, account, now);
+}
+
+/*
+ * Charge the first of a hold, and what goes beyond it from what is free;
+ * unless it stays open, release the rest.  Returns what lots paid.
+ */
+static clShares
+charge_hold(clUnit *unit, clAccount *account, clAuthorization *authorization, const Outcome *outcome)
+{
+	int64 more = outcome->charge - authorization->committed_amount;
+	int64 within = Min(more, authorization->amount);
+	int64 rest = authorization->amount - within;
+	clShares paid = cl_credits_spend_held(unit, account, &authorization->lots, within);
+
+	if (outcome->status == CL_AUTHORIZED)
+		cl_shares_append_all(&authorization->committed_lots, &paid);
+	else
+	{
+		clShares beyond;
+
+		cl_credits_release(unit, account, &authorization->lots, rest, rest);
+		beyond = cl_credits_spend(unit, account, more - within);
+		cl_shares_append_all(&paid, &beyond);
+
+		authorization->lots = authorization->committed_lots;
+		cl_shares_append_all(&authorization->lots, &paid);
+		authorization->committed_lots = (clShares) {0};
+	}
+	return paid;
 }
 
 /* ------------------------------------------------------------------------
@@ -183,12 +221,11 @@ outcome_apply(clUnit *unit, clAccount *account, clAuthorization *authorization, 
  * ------------------------------------------------------------------------
  */
 
-/* First only reckoned, so that a call that is refused all the same says the right figures and has written nothing. */
+/* What is settled here would be by the sweep: it stands by itself, even where the call is then refused and skipped. */
 void
 cl_make_available(clUnit *unit, clAccount *account, int64 amount, const text *except, clTally *tally)
 {
 	static const clSettlement expiry = {.verb = CL_VERB_EXPIRE, .all = true};
-	clAccount forecast;
 	List *holds;
 	ListCell *lc;
 
@@ -196,24 +233,17 @@ cl_make_available(clUnit *unit, clAccount *account, int64 amount, const text *ex
 		return;
 
 	holds = expired_holds(unit, account, except);
-	forecast = *account;
-	foreach(lc, holds)
-	{
-		const clAuthorization *hold = lfirst(lc);
-		Outcome outcome = settlement_outcome(hold, &expiry);
-
-		cl_account_hold(&forecast, -hold->amount);
-		cl_account_move(&forecast, hold->committed_amount - outcome.charge);
-	}
-	cl_account_require_available(&forecast, amount);
-
 	foreach(lc, holds)
 	{
 		CHECK_FOR_INTERRUPTS();
 		(void) cl_settle(unit, account, lfirst(lc), &expiry, tally);
 	}
-	tally->expired += list_length(holds);
-	cl_unit_refresh(unit);
+	if (holds != NIL)
+	{
+		tally->expired += list_length(holds);
+		cl_unit_refresh(unit);
+	}
+	cl_account_require_available(account, amount);
 }
 
 /* The oldest first, as the sweep has it. */

@@ -38,10 +38,9 @@ extern bool cl_correct_charge(clUnit *unit, clAccount *account, clAuthorization 
 							  int64 used, text *reason);
 
 /*
- * LC001 unless so many credits are available once the organisation's expired
- * holds are settled, which is done then, but only where it helps; all but the
- * hold that the call is about (or NULL).  The last check before a verb
- * writes.
+ * LC001 unless so many credits are available.  If they are not, the
+ * organisation's expired holds are settled first; all but the hold that the
+ * call is about (or NULL).  The last check before a verb writes.
  */
 extern void cl_make_available(clUnit *unit, clAccount *account, int64 amount, const text *except, clTally *tally);
 

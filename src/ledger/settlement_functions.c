@@ -14,6 +14,7 @@
 #include "compat.h"
 #include "ledger/arguments.h"
 #include "ledger/batch.h"
+#include "ledger/credits.h"
 #include "ledger/results.h"
 #include "ledger/settlement.h"
 #include "ledger/verbs.h"
@@ -70,9 +71,9 @@ settle_one(const char *what, text *authorization_id, const clSettlement *settlem
 	Datum result;
 
 	cl_authorization_lock(unit, authorization_id, &account, &authorization, tally);
+	cl_credits_begin(unit, &account);
 	done = cl_settle(unit, &account, &authorization, settlement, tally);
-	if (done)
-		cl_account_store(unit, &account);
+	cl_credits_end(unit, &account);
 	cl_tally_answer(tally, !done);
 	result = cl_authorization_result(&authorization, &account, !done);
 	cl_unit_end(unit);
@@ -93,9 +94,9 @@ cl_correct(FunctionCallInfo fcinfo, clTally *tally)
 	Datum result;
 
 	cl_authorization_lock(unit, authorization_id, &account, &authorization, tally);
+	cl_credits_begin(unit, &account);
 	done = cl_correct_charge(unit, &account, &authorization, used, reason);
-	if (done)
-		cl_account_store(unit, &account);
+	cl_credits_end(unit, &account);
 	cl_tally_answer(tally, !done);
 	result = cl_authorization_result(&authorization, &account, !done);
 	cl_unit_end(unit);

@@ -37,6 +37,7 @@
 #include "ledger/arguments.h"
 #include "ledger/authorization.h"
 #include "ledger/clock.h"
+#include "ledger/credits.h"
 #include "ledger/identifier.h"
 #include "ledger/settlement.h"
 #include "ledger/sweep.h"
@@ -332,6 +333,7 @@ sweep_organisation(const Chunk *chunk, int first, int count)
 
 	if (cl_account_try_lock(unit, chunk->candidates[first].org_id, &account))
 	{
+		cl_credits_begin(unit, &account);
 		for (int i = first; i < first + count; i++)
 		{
 			clAuthorization authorization;
@@ -341,11 +343,9 @@ sweep_organisation(const Chunk *chunk, int first, int count)
 				cl_settle(unit, &account, &authorization, &expiry, chunk->sweep->tally))
 				settled = lappend(settled, chunk->candidates[i].authorization_id);
 		}
+		cl_credits_end(unit, &account);
 		if (settled != NIL)
-		{
-			cl_account_store(unit, &account);
 			cl_timeout_notice(account.org_id, settled);
-		}
 	}
 	else
 		pass_over(chunk, chunk->candidates[first].org_id);

@@ -21,6 +21,10 @@ typedef Datum (*clVerbFunction)(FunctionCallInfo fcinfo, clTally *tally);
 extern Datum cl_grant(FunctionCallInfo fcinfo, clTally *tally);
 extern Datum cl_adjust(FunctionCallInfo fcinfo, clTally *tally);
 extern Datum cl_refund(FunctionCallInfo fcinfo, clTally *tally);
+extern Datum cl_void(FunctionCallInfo fcinfo, clTally *tally);
+
+/* lot_functions.c */
+extern Datum cl_lot_configure(FunctionCallInfo fcinfo, clTally *tally);
 
 /* hold_functions.c */
 extern Datum cl_authorize(FunctionCallInfo fcinfo, clTally *tally);

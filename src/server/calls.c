@@ -50,10 +50,12 @@ SQL_FUNCTION(credit_commit_many, CL_CALL_COMMIT, cl_commit_many);
 SQL_FUNCTION(credit_correct, CL_CALL_CORRECT, cl_correct);
 SQL_FUNCTION(credit_extend, CL_CALL_EXTEND, cl_extend);
 SQL_FUNCTION(credit_grant, CL_CALL_GRANT, cl_grant);
+SQL_FUNCTION(credit_lot_configure, CL_CALL_CONFIGURE, cl_lot_configure);
 SQL_FUNCTION(credit_refund, CL_CALL_REFUND, cl_refund);
 SQL_FUNCTION(credit_revert, CL_CALL_REVERT, cl_revert);
 SQL_FUNCTION(credit_revert_many, CL_CALL_REVERT, cl_revert_many);
 SQL_FUNCTION(credit_sweep, CL_CALL_SWEEP, cl_sweep_function);
+SQL_FUNCTION(credit_void, CL_CALL_VOID, cl_void);
 
 static Datum
 call_verb(clCall call, clVerbFunction verb, FunctionCallInfo fcinfo)

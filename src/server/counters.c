@@ -64,6 +64,7 @@ static const char *const call_names[CL_NCALLS] = {
 	[CL_CALL_REFUND] = "refund",
 	[CL_CALL_CHARGE] = "charge",
 	[CL_CALL_CORRECT] = "correct",
+	[CL_CALL_VOID] = "void",
 	[CL_CALL_CONFIGURE] = "configure",
 	[CL_CALL_SWEEP] = "sweep",
 };

@@ -26,6 +26,7 @@ typedef enum clCall
 	CL_CALL_REFUND,
 	CL_CALL_CHARGE,
 	CL_CALL_CORRECT,
+	CL_CALL_VOID,
 	CL_CALL_CONFIGURE,
 	CL_CALL_SWEEP /* successes: holds settled; failures: organisations passed over */
 } clCall;

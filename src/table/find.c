@@ -44,6 +44,8 @@ static bool relation_seek_in_all(clUnit *unit, clRelation *rel, int nkeys, const
 static bool table_scan_next(TableScanDesc scan, clRelation *rel, TupleTableSlot *slot, int nkeys, const clKey *keys);
 static bool slot_matches(clRelation *rel, TupleTableSlot *slot, int nkeys, const clKey *keys);
 static Relation relation_index(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys);
+static bool index_predicate_holds(clRelation *rel, Relation index, const clKey *key);
+static int index_key_count(Relation index, int nkeys);
 static bool index_starts_with(clRelation *rel, Relation index, int nkeys, const clKey *keys);
 static bool index_is_complete(Relation index, Snapshot snapshot);
 static void index_keys_init(Relation index, int nkeys, const clKey *keys, ScanKey scan_keys);
@@ -133,6 +135,7 @@ cl_scan_begin(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys)
 	{
 		ScanKeyData scan_keys[CL_MAX_COLUMNS];
 
+		nkeys = rel->key_index_ncolumns;
 		index_keys_init(index, nkeys, keys, scan_keys);
 		scan->index_scan = cl_index_beginscan(rel->rel, index, scan->snapshot, nkeys);
 		index_rescan(scan->index_scan, scan_keys, nkeys, NULL, 0);
@@ -235,6 +238,7 @@ relation_seek(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys)
 		return relation_seek_in_all(unit, rel, nkeys, keys);
 
 	caller = MemoryContextSwitchTo(unit->estate->es_query_cxt);
+	nkeys = rel->key_index_ncolumns;
 	index_keys_init(index, nkeys, keys, scan_keys);
 	if (rel->key_scan == NULL)
 		rel->key_scan = cl_index_beginscan(rel->rel, index, unit->snapshot, nkeys);
@@ -329,6 +333,7 @@ relation_index(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys)
 		{
 			rel->key_index = index;
 			rel->key_index_nkeys = nkeys;
+			rel->key_index_ncolumns = index_key_count(index, nkeys);
 			break;
 		}
 		index_close(index, rel->lockmode);
@@ -343,9 +348,10 @@ index_starts_with(clRelation *rel, Relation index, int nkeys, const clKey *keys)
 	Form_pg_index form = index->rd_index;
 	int position = 0;
 
-	if (!form->indisvalid || index->rd_rel->relam != BTREE_AM_OID || RelationGetIndexPredicate(index) != NIL)
+	if (!form->indisvalid || index->rd_rel->relam != BTREE_AM_OID ||
+		!index_predicate_holds(rel, index, &keys[nkeys - 1]))
 		return false;
-	for (int i = 0; i < nkeys; i++)
+	for (int i = 0; i < index_key_count(index, nkeys); i++)
 	{
 		position = index_position(keys, i, position);
 		if (position > form->indnkeyatts ||
@@ -353,6 +359,28 @@ index_starts_with(clRelation *rel, Relation index, int nkeys, const clKey *keys)
 			return false;
 	}
 	return true;
+}
+
+/* Whether the index is whole, or a partial one of the rows in which the key's column is NULL. */
+static bool
+index_predicate_holds(clRelation *rel, Relation index, const clKey *key)
+{
+	List *predicate = RelationGetIndexPredicate(index);
+	NullTest *test;
+
+	if (predicate == NIL)
+		return true;
+	test = linitial(predicate);
+	return list_length(predicate) == 1 && IsA(test, NullTest) && test->nulltesttype == IS_NULL &&
+		IsA(test->arg, Var) && key->procedure == InvalidOid &&
+		((Var *) test->arg)->varattno == rel->shape->attnums[key->column - 1];
+}
+
+/* So many of the keys are left to the index: what its predicate says need not be asked. */
+static int
+index_key_count(Relation index, int nkeys)
+{
+	return RelationGetIndexPredicate(index) == NIL ? nkeys : nkeys - 1;
 }
 
 /* An index that was made over versions of rows that were updated in place lacks what older snapshots see. */

@@ -19,6 +19,8 @@ typedef enum clColumnType
 	CL_IDENTIFIER = 1, /* text COLLATE "C" */
 	CL_TEXT,
 	CL_BIGINT,
+	CL_BIGINT_ARRAY,
+	CL_INTEGER,
 	CL_BOOLEAN,
 	CL_INSTANT, /* timestamptz */
 	CL_ENUM,	/* whichever */
@@ -73,6 +75,7 @@ typedef struct clRow
 /*
  * A condition on one column: "column <strategy> value", or "column IS NULL"
  * if it names no procedure.  Conditions on the same column stand side by side.
+ * An IS NULL that stands last may be what a partial index is for.
  */
 typedef struct clKey
 {

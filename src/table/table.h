@@ -36,7 +36,8 @@ struct clRelation
 	const clTable *table;
 	const clShape *shape;
 	Relation key_index;		/* the index used last to find a row */
-	int key_index_nkeys;	/* by so many of its columns */
+	int key_index_nkeys;	/* by so many keys, */
+	int key_index_ncolumns; /* of which it is asked for so many */
 	IndexScanDesc key_scan; /* of it, once a row was looked for */
 	BlockNumber nblocks;	/* it has so many, or more by now */
 	TupleTableSlot *slot;	/* for reading; made when needed, as is all that follows */
