@@ -42,14 +42,13 @@ static void lot_change(clAccount *account, clLot *lot, int64 remaining, int64 he
 void
 cl_credits_begin(clUnit *unit, clAccount *account)
 {
-	List *due;
+	TimestampTz last = account->updated_at;
 	ListCell *lc;
 
 	if (!has_due(account))
 		return;
 
-	due = lots_due(unit, account);
-	foreach(lc, due)
+	foreach(lc, lots_due(unit, account))
 	{
 		clLot *lot = lfirst(lc);
 		clEntry entry = {.kind = CL_ENTRY_EXPIRY};
@@ -57,7 +56,7 @@ cl_credits_begin(clUnit *unit, clAccount *account)
 		CHECK_FOR_INTERRUPTS();
 
 		/* Entries are in the order of the instants at which they took effect. */
-		entry.effective_at = Max(lot->expires_at, account->updated_at);
+		entry.effective_at = Max(lot->expires_at, last);
 		lot_leave(unit, account, lot, cl_account_instant(account, account->opened_at), &entry);
 	}
 	account_find_first_end(unit, account);

@@ -20,6 +20,7 @@
 #include "ledger/catalog.h"
 #include "ledger/errors.h"
 #include "ledger/lot.h"
+#include "table/write.h"
 
 #define FIRST_LOOK 4
 
@@ -327,7 +328,7 @@ lot_write(const clAccount *account, clLot *lot, TimestampTz now)
 Datum
 cl_lot_composite(clUnit *unit, const clLot *lot)
 {
-	return cl_relation_composite(lot_relation(unit), &lot->row);
+	return cl_relation_composite(unit, lot_relation(unit), &lot->row);
 }
 
 static clRelation *

@@ -12,7 +12,10 @@
 #ifndef CL_LOT_H
 #define CL_LOT_H
 
+#include "nodes/pg_list.h"
+
 #include "ledger/account.h"
+#include "table/find.h"
 
 #define CL_DEFAULT_PRIORITY 100
 
