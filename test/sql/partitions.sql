@@ -32,11 +32,11 @@ CREATE TABLE settled_now (
   created_at timestamptz NOT NULL, timeout_action credit_timeout_action NOT NULL, committed_amount bigint, refunded_amount bigint NOT NULL,
   authorized_amount bigint NOT NULL, amount bigint NOT NULL, status credit_status NOT NULL,
   idempotency_key text COLLATE "C" NOT NULL, campaign_id text COLLATE "C", org_id text COLLATE "C" NOT NULL,
-  authorization_id text COLLATE "C" PRIMARY KEY);
+  authorization_id text COLLATE "C" PRIMARY KEY, committed_lots bigint[], lots bigint[]);
 CREATE TABLE entry_now (
   dropped integer, metadata jsonb, created_at timestamptz NOT NULL, balance_after bigint NOT NULL, reason text,
   idempotency_key text COLLATE "C", authorization_id text COLLATE "C", amount bigint NOT NULL, kind credit_entry_kind NOT NULL,
-  entry_no bigint NOT NULL, org_id text COLLATE "C" NOT NULL, PRIMARY KEY (org_id, entry_no));
+  entry_no bigint NOT NULL, org_id text COLLATE "C" NOT NULL, effective_at timestamptz, lots bigint[], PRIMARY KEY (org_id, entry_no));
 CREATE FUNCTION pg_temp.attach(leaf text, parent regclass, template regclass) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   name text;
