@@ -43,7 +43,8 @@ static const struct
 	[CL_ENUM_STATUS] = {"credit_status", {"authorized", "committed", "reverted"}},
 	[CL_ENUM_TIMEOUT_ACTION] = {"credit_timeout_action", {"commit", "revert"}},
 	[CL_ENUM_ACTOR] = {"credit_actor", {"caller", "timeout"}},
-	[CL_ENUM_ENTRY_KIND] = {"credit_entry_kind", {"grant", "commit", "refund", "true_up", "adjustment", "expiry", "void"}},
+	[CL_ENUM_ENTRY_KIND] = {"credit_entry_kind",
+							{"grant", "commit", "refund", "true_up", "adjustment", "expiry", "void"}},
 	[CL_ENUM_OPERATION] = {"credit_operation", {"grant", "adjust", "authorize", "refund", "void"}},
 };
 

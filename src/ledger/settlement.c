@@ -21,6 +21,7 @@
 #include "ledger/errors.h"
 #include "ledger/identifier.h"
 #include "ledger/settlement.h"
+#include "ledger/timeout_notice.h"
 
 /* What a settlement makes of an authorization; the status is authorized where only a part is charged. */
 typedef struct Outcome
@@ -226,21 +227,24 @@ void
 cl_make_available(clUnit *unit, clAccount *account, int64 amount, const text *except, clTally *tally)
 {
 	static const clSettlement expiry = {.verb = CL_VERB_EXPIRE, .all = true};
-	List *holds;
+	List *settled = NIL;
 	ListCell *lc;
 
 	if (cl_account_has_available(account, amount))
 		return;
 
-	holds = expired_holds(unit, account, except);
-	foreach(lc, holds)
+	foreach(lc, expired_holds(unit, account, except))
 	{
+		clAuthorization *hold = lfirst(lc);
+
 		CHECK_FOR_INTERRUPTS();
-		(void) cl_settle(unit, account, lfirst(lc), &expiry, tally);
+		(void) cl_settle(unit, account, hold, &expiry, tally);
+		settled = lappend(settled, hold->authorization_id);
 	}
-	if (holds != NIL)
+	if (settled != NIL)
 	{
-		tally->expired += list_length(holds);
+		cl_timeout_notice(account->org_id, settled);
+		tally->expired += list_length(settled);
 		cl_unit_refresh(unit);
 	}
 	cl_account_require_available(account, amount);

@@ -1,7 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * sweep.c
- *	  Settling holds that expired.
+ *	  Settling holds that expired, and posting what lots lost at their ends.
+ *
+ * Nothing depends on the latter, since every call does it for its own
+ * organisation; it is done for those that nobody calls.
  *
  * Expired holds are read in chunks, and those of one organisation in a chunk
  * are settled together: its account is locked and written once.  A chunk runs
@@ -49,8 +52,8 @@
 typedef struct Candidate
 {
 	text *org_id;
-	text *authorization_id;
-	int position; /* in the order of expires_at */
+	text *authorization_id; /* NULL: it has a lot that is over */
+	int position;			/* in the order of expires_at */
 } Candidate;
 
 /* Candidates of one chunk, those of an organisation side by side. */
@@ -63,13 +66,17 @@ typedef struct Chunk
 
 /* What a sweep writes, in the order of a call. */
 static const clTableId tables[] = {CL_TABLE_ACCOUNT, CL_TABLE_OPEN, CL_TABLE_SETTLED, CL_TABLE_ENTRY,
-								   CL_TABLE_IDEMPOTENCY};
+								   CL_TABLE_IDEMPOTENCY, CL_TABLE_LOT};
 
 static void lock_tables(clSweep *sweep);
 static void look_for_lock(clSweep *sweep);
 static bool lock_table(clSweep *sweep, Oid table);
 static bool is_stopped(const clSweep *sweep);
-static void chunk_read(clUnit *unit, clScan *scan, Chunk *chunk, MemoryContext row_context);
+static int sweep_all(clSweep *sweep, clUnit *unit, clScan *scan, bool (*next)(clUnit *, clScan *, Candidate *));
+static bool next_hold(clUnit *unit, clScan *scan, Candidate *candidate);
+static bool next_lot(clUnit *unit, clScan *scan, Candidate *candidate);
+static void chunk_read(clUnit *unit, clScan *scan, bool (*next)(clUnit *, clScan *, Candidate *), Chunk *chunk,
+					   int max_rows, MemoryContext row_context);
 static int compare_candidates(const void *a, const void *b);
 static int sweep_chunk(const Chunk *chunk);
 static bool sweep_guarded(const Chunk *chunk, int first, int count, int *settled);
@@ -84,35 +91,48 @@ void
 cl_sweep(clSweep *sweep)
 {
 	clUnit *unit = cl_unit_begin("credit_sweep()");
+	TimestampTz now = GetCurrentTimestamp();
+
+	sweep->settled = sweep->lots = 0;
+	lock_tables(sweep);
+	if (!cl_sweep_met_lock(sweep))
+	{
+		sweep->settled = sweep_all(sweep, unit, cl_authorization_scan_expired(unit, sweep->as_of), next_hold);
+		sweep->lots = sweep_all(sweep, unit, cl_lot_scan_ended(unit, Min(sweep->as_of, now)), next_lot);
+	}
+	sweep->unfinished = !cl_sweep_met_lock(sweep) &&
+		(sweep->settled + sweep->lots == sweep->max_rows || is_stopped(sweep));
+	cl_unit_end(unit);
+	sweep->tally->done += sweep->settled;
+}
+
+/* Deal with what a scan finds; returns with how much. */
+static int
+sweep_all(clSweep *sweep, clUnit *unit, clScan *scan, bool (*next)(clUnit *, clScan *, Candidate *))
+{
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "credit_ledger sweep",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext row_context = AllocSetContextCreate(context, "credit_ledger sweep row",
 													  ALLOCSET_SMALL_SIZES);
-	MemoryContext old;
-	clScan *scan;
+	MemoryContext old = MemoryContextSwitchTo(context);
+	int most = sweep->max_rows - sweep->settled;
+	int done = 0;
 
-	sweep->settled = 0;
-	lock_tables(sweep);
-	scan = cl_sweep_met_lock(sweep) ? NULL : cl_authorization_scan_expired(unit, sweep->as_of);
-	old = MemoryContextSwitchTo(context);
-	while (sweep->settled < sweep->max_rows && !is_stopped(sweep))
+	while (done < most && !is_stopped(sweep))
 	{
 		Chunk *chunk = palloc(sizeof(Chunk));
 
 		chunk->sweep = sweep;
-		chunk_read(unit, scan, chunk, row_context);
+		chunk_read(unit, scan, next, chunk, most - done, row_context);
 		if (chunk->count == 0)
 			break;
-		sweep->settled += sweep_chunk(chunk);
+		done += sweep_chunk(chunk);
 		MemoryContextResetOnly(context);
 	}
 	MemoryContextSwitchTo(old);
-	if (scan != NULL)
-		cl_scan_end(scan);
-	sweep->unfinished = !cl_sweep_met_lock(sweep) && (sweep->settled == sweep->max_rows || is_stopped(sweep));
+	cl_scan_end(scan);
 	MemoryContextDelete(context);
-	cl_unit_end(unit);
-	sweep->tally->done += sweep->settled;
+	return done;
 }
 
 static void
@@ -181,24 +201,54 @@ cl_sweep_oldest(TimestampTz as_of)
 	return oldest;
 }
 
-static void
-chunk_read(clUnit *unit, clScan *scan, Chunk *chunk, MemoryContext row_context)
+static bool
+next_hold(clUnit *unit, clScan *scan, Candidate *candidate)
 {
-	int max_rows = Min(chunk->sweep->max_rows - chunk->sweep->settled, CHUNK_ROWS);
-	MemoryContext context = CurrentMemoryContext;
 	clAuthorization authorization;
+
+	if (!cl_authorization_next(unit, scan, &authorization))
+		return false;
+	candidate->org_id = authorization.org_id;
+	candidate->authorization_id = authorization.authorization_id;
+	return true;
+}
+
+/* What is held in a lot that is over leaves when it is released. */
+static bool
+next_lot(clUnit *unit, clScan *scan, Candidate *candidate)
+{
+	clLot lot;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!cl_lot_next_ended(scan, &candidate->org_id, &lot))
+			return false;
+	} while (lot.voided || lot.held == lot.remaining);
+	candidate->authorization_id = NULL;
+	return true;
+}
+
+static void
+chunk_read(clUnit *unit, clScan *scan, bool (*next)(clUnit *, clScan *, Candidate *), Chunk *chunk,
+		   int max_rows, MemoryContext row_context)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Candidate read;
 
 	chunk->count = 0;
 	MemoryContextSwitchTo(row_context);
-	while (chunk->count < max_rows && !is_stopped(chunk->sweep) && cl_authorization_next(unit, scan, &authorization))
+	while (chunk->count < Min(max_rows, CHUNK_ROWS) && !is_stopped(chunk->sweep) && next(unit, scan, &read))
 	{
-		if (!is_passed_over(chunk, authorization.org_id))
+		if (!is_passed_over(chunk, read.org_id))
 		{
 			Candidate *candidate = &chunk->candidates[chunk->count];
 
 			MemoryContextSwitchTo(context);
-			candidate->org_id = DatumGetTextPCopy(PointerGetDatum(authorization.org_id));
-			candidate->authorization_id = DatumGetTextPCopy(PointerGetDatum(authorization.authorization_id));
+			candidate->org_id = DatumGetTextPCopy(PointerGetDatum(read.org_id));
+			candidate->authorization_id = read.authorization_id == NULL ?
+				NULL :
+				DatumGetTextPCopy(PointerGetDatum(read.authorization_id));
 			candidate->position = chunk->count++;
 			MemoryContextSwitchTo(row_context);
 		}
@@ -329,7 +379,7 @@ sweep_organisation(const Chunk *chunk, int first, int count)
 	clUnit *unit = cl_unit_begin("credit_sweep()");
 	clAccount account;
 	List *settled = NIL;
-	int settled_count;
+	int done = 0;
 
 	if (cl_account_try_lock(unit, chunk->candidates[first].org_id, &account))
 	{
@@ -338,9 +388,11 @@ sweep_organisation(const Chunk *chunk, int first, int count)
 		{
 			clAuthorization authorization;
 
-			if (cl_authorization_find_open(unit, chunk->candidates[i].authorization_id, &authorization) &&
-				authorization.expires_at < chunk->sweep->as_of &&
-				cl_settle(unit, &account, &authorization, &expiry, chunk->sweep->tally))
+			if (chunk->candidates[i].authorization_id == NULL)
+				done++;
+			else if (cl_authorization_find_open(unit, chunk->candidates[i].authorization_id, &authorization) &&
+					 authorization.expires_at < chunk->sweep->as_of &&
+					 cl_settle(unit, &account, &authorization, &expiry, chunk->sweep->tally))
 				settled = lappend(settled, chunk->candidates[i].authorization_id);
 		}
 		cl_credits_end(unit, &account);
@@ -350,9 +402,9 @@ sweep_organisation(const Chunk *chunk, int first, int count)
 	else
 		pass_over(chunk, chunk->candidates[first].org_id);
 	cl_unit_end(unit);
-	settled_count = list_length(settled);
+	done += list_length(settled);
 	list_free(settled);
-	return settled_count;
+	return done;
 }
 
 static bool

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * sweep.h
- *	  Settling holds that expired.
+ *	  Settling holds that expired, and posting what lots lost at their ends.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,12 +23,14 @@ typedef struct clSweep
 
 	/* What came of it. */
 	int settled;
+	int lots;			   /* that were over, and whose loss was posted */
 	bool unfinished;	   /* it was stopped by max_rows or end */
 	NameData locked_table; /* it was stopped by a table that somebody has locked; empty: no */
 } clSweep;
 
 /*
- * Settle holds that expired, in the current transaction.  Waits for nobody:
+ * Settle holds that expired, then post what lots lost, in the current
+ * transaction.  Waits for nobody:
  * an account that somebody else has locked is passed over, a table that is
  * locked ends the sweep.  An organisation whose holds cannot be settled is
  * passed over with a WARNING and does not stop the rest.  What was settled is
