@@ -41,14 +41,15 @@ CREATE FUNCTION @extschema@.credit_grant_privileges(role regrole, level text)
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  app constant text[] := '{credit_authorize,credit_authorize_many,credit_charge,credit_charge_many,credit_commit,credit_commit_many,'
-    'credit_revert,credit_revert_many,credit_extend,credit_balance}'::text[];
+  app constant text[] := '{credit_authorize,credit_authorize_many,credit_charge,credit_charge_many,credit_commit,'
+    'credit_commit_many,credit_revert,credit_revert_many,credit_extend,credit_balance}'::text[];
   reader constant text[] := '{credit_balance,credit_balance_at,credit_statement,credit_verify,'
     'credit_commit_failure_rate,credit_reconcile,credit_reconcile_campaigns,credit_campaign_status,'
     'credit_orphaned_authorizations,credit_reconciliation_health}'::text[];
   -- What functions call with the rights of whoever called them. None of it writes.
-  helpers constant text[] := '{require_account,require_argument,setting,judge_campaigns,touched_campaigns,as_bigint,usage,'
-    'read_usage,of_every_source,require_usage_columns,campaign_of_day,start_of_day,day_of}'::text[];
+  helpers constant text[] := '{require_account,require_argument,setting,last_entry_before,discrepancies,misplaced_rows,'
+    'judge_campaigns,touched_campaigns,as_bigint,usage,read_usage,of_every_source,require_usage_columns,campaign_of_day,'
+    'start_of_day,day_of}'::text[];
   statement text;
 BEGIN
   PERFORM credit_ledger_internal.require_argument('role', role IS NULL),

@@ -1,4 +1,5 @@
--- Functions that only read. They are SQL, bound to this schema when they are created.
+-- What an account's entries tell: its balance at an instant, its statement. Row level security that would hide a part of
+-- them is an error (row_security = off).
 
 CREATE FUNCTION credit_ledger_internal.require_account(org_id text)
   RETURNS void LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_require_account';
@@ -15,29 +16,87 @@ CREATE FUNCTION credit_ledger_internal.setting(name text)
 COMMENT ON FUNCTION credit_ledger_internal.setting(text) IS
   'what credit_ledger.name is set to, also where the library was not loaded before';
 
-CREATE FUNCTION @extschema@.credit_balance_at(org_id text, at timestamptz)
+-- The entries of an account are in the order of time, so the place of an instant among them is found by halving the
+-- numbers in between: however long the history is, twenty to thirty entries are looked at. Entries from low on and before
+-- high are the ones in question; numbers whose entries were detached count with those before.
+CREATE FUNCTION credit_ledger_internal.last_entry_before(org_id text, at timestamptz)
   RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
+  WITH RECURSIVE search (low, high) AS (
+    SELECT 0::bigint, a.last_entry_no + 1
+    FROM @extschema@.credit_account a
+    WHERE a.org_id = last_entry_before.org_id
+  UNION ALL
+    SELECT CASE WHEN m.created_at >= at THEN s.low ELSE s.middle END,
+           CASE WHEN m.created_at >= at THEN m.entry_no ELSE s.high END
+    FROM (SELECT s.low, s.high, (s.low + s.high) / 2 AS middle FROM search s WHERE s.high - s.low > 1) s
+    LEFT JOIN LATERAL (
+      SELECT e.entry_no, e.created_at
+      FROM @extschema@.credit_entry e
+      WHERE e.org_id = last_entry_before.org_id AND e.entry_no > s.low AND e.entry_no <= s.middle
+      ORDER BY e.entry_no DESC
+      LIMIT 1) m ON true
+  )
+  SELECT max(s.low) FROM search s;
+END;
+COMMENT ON FUNCTION credit_ledger_internal.last_entry_before(text, timestamptz) IS
+  'a number that the entries of an organisation up to an instant (excluded) do not exceed, and later ones do';
+
+CREATE FUNCTION @extschema@.credit_balance_at(org_id text, at timestamptz)
+  RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
+  SET row_security = off
+BEGIN ATOMIC
   SELECT credit_ledger_internal.require_account(org_id), credit_ledger_internal.require_argument('at', at IS NULL);
-  SELECT coalesce((SELECT e.balance_after
-                   FROM @extschema@.credit_entry e
-                   WHERE e.org_id = credit_balance_at.org_id AND e.created_at <= at
-                   ORDER BY e.entry_no DESC
-                   LIMIT 1), 0);
+  WITH l AS MATERIALIZED (SELECT credit_ledger_internal.last_entry_before(org_id, at) AS entry_no)
+  SELECT coalesce(
+    (SELECT e.balance_after
+     FROM @extschema@.credit_entry e
+     WHERE e.org_id = credit_balance_at.org_id AND e.entry_no <= (SELECT l.entry_no FROM l)
+     ORDER BY e.entry_no DESC
+     LIMIT 1),
+    -- What came before was detached, or there was nothing.
+    (SELECT e.balance_after - e.amount
+     FROM @extschema@.credit_entry e
+     WHERE e.org_id = credit_balance_at.org_id AND e.entry_no > (SELECT l.entry_no FROM l)
+     ORDER BY e.entry_no
+     LIMIT 1),
+    0);
 END;
 COMMENT ON FUNCTION @extschema@.credit_balance_at(text, timestamptz) IS
-  'the balance that an organisation had at an instant (0 before its first entry), from its entries; LC002';
+  'tells the balance that an organisation had just before an instant (0 before its first entry), from its entries; LC002';
 
-CREATE FUNCTION @extschema@.credit_statement(org_id text, since timestamptz = NULL, until timestamptz = NULL)
-  RETURNS SETOF @extschema@.credit_entry LANGUAGE sql STABLE PARALLEL SAFE
+CREATE TYPE @extschema@.credit_statement_line AS (
+  org_id           text COLLATE "C",
+  entry_no         bigint,
+  kind             @extschema@.credit_entry_kind,
+  amount           bigint,
+  authorization_id text COLLATE "C",
+  idempotency_key  text COLLATE "C",
+  reason           text,
+  balance_after    bigint,
+  created_at       timestamptz,
+  metadata         jsonb
+);
+COMMENT ON TYPE @extschema@.credit_statement_line IS 'an entry as credit_statement shows it';
+
+CREATE FUNCTION @extschema@.credit_statement(org_id text, since timestamptz = NULL, until timestamptz = NULL,
+    after_entry_no bigint = NULL, max_rows integer = NULL)
+  RETURNS SETOF @extschema@.credit_statement_line LANGUAGE sql STABLE PARALLEL SAFE
+  SET row_security = off
 BEGIN ATOMIC
   SELECT credit_ledger_internal.require_account(org_id);
-  SELECT e.*
+  SELECT e.org_id, e.entry_no, e.kind, e.amount, e.authorization_id, e.idempotency_key, e.reason, e.balance_after,
+         e.created_at, e.metadata
   FROM @extschema@.credit_entry e
   WHERE e.org_id = credit_statement.org_id
-    AND (since IS NULL OR e.created_at >= since)
-    AND (until IS NULL OR e.created_at < until)
-  ORDER BY e.entry_no;
+    AND e.entry_no > (SELECT greatest(after_entry_no, CASE WHEN since IS NOT NULL THEN
+                                                        credit_ledger_internal.last_entry_before(credit_statement.org_id, since) END, 0))
+    AND e.entry_no <= (SELECT CASE WHEN until IS NULL THEN 9223372036854775807
+                                   ELSE credit_ledger_internal.last_entry_before(credit_statement.org_id, until) END)
+    -- The same once more, so that partitions outside are not looked into.
+    AND e.created_at >= coalesce(since, '-infinity') AND e.created_at < coalesce(until, 'infinity')
+  ORDER BY e.entry_no
+  LIMIT max_rows;
 END;
-COMMENT ON FUNCTION @extschema@.credit_statement(text, timestamptz, timestamptz) IS
-  'the entries of an organisation from since (included) until until (excluded), oldest first; LC002';
+COMMENT ON FUNCTION @extschema@.credit_statement(text, timestamptz, timestamptz, bigint, integer) IS
+  'lists the entries of an organisation from since (included) until until (excluded), oldest first; a page of max_rows after the entry after_entry_no, the last of the page before; LC002';

@@ -5,87 +5,6 @@
 -- nobody can have them keep something else. What usage sources bring along is executed as the session's role all the same
 -- (credit_ledger_internal.usage()).
 
-CREATE FUNCTION credit_ledger_internal.verify_since(since timestamptz)
-  RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-  WITH newest_entry AS (
-    SELECT a.org_id, a.balance, a.last_entry_no, coalesce(e.entry_no, 0) AS entry_no, coalesce(e.balance_after, 0) AS balance_after
-    FROM @extschema@.credit_account a
-    LEFT JOIN LATERAL (SELECT e.entry_no, e.balance_after FROM @extschema@.credit_entry e WHERE e.org_id = a.org_id
-                       ORDER BY e.entry_no DESC LIMIT 1) e ON true
-    WHERE a.updated_at >= since
-  ), entry AS MATERIALIZED (
-    SELECT e.org_id, e.entry_no, e.amount, e.balance_after, e.kind, e.authorization_id,
-           lag(e.entry_no) OVER chain AS entry_no_before, lag(e.balance_after) OVER chain AS balance_before
-    FROM @extschema@.credit_entry e
-    WHERE e.created_at >= since
-    WINDOW chain AS (PARTITION BY e.org_id ORDER BY e.entry_no)
-  ), chained AS (
-    SELECT e.org_id, e.entry_no, e.amount, e.balance_after,
-           coalesce(b.entry_no, e.entry_no_before, 0) AS entry_no_before,
-           coalesce(b.balance_after, e.balance_before, 0) AS balance_before
-    FROM entry e
-    LEFT JOIN LATERAL (SELECT b.entry_no, b.balance_after FROM @extschema@.credit_entry b
-                       WHERE e.entry_no_before IS DISTINCT FROM e.entry_no - 1 AND b.org_id = e.org_id AND b.entry_no < e.entry_no
-                       ORDER BY b.entry_no DESC LIMIT 1) b ON true
-  ), ledger AS MATERIALIZED (
-    SELECT l.* FROM @extschema@.credit_ledger_settled l WHERE l.settled_at >= since AND l.created_at >= since
-  ), entries_of_authorization AS (
-    SELECT e.org_id, e.authorization_id, -sum(e.amount) AS charged
-    FROM entry e
-    WHERE e.kind IN ('commit', 'true_up', 'refund')
-    GROUP BY e.org_id, e.authorization_id
-  ), open_of_account AS (
-    SELECT l.org_id, sum(l.amount) AS held FROM @extschema@.credit_ledger_open l GROUP BY l.org_id
-  ), discrepancy (org_id, check_name, expected, actual, detail) AS (
-    SELECT n.org_id, 'balance_is_last_balance_after', n.balance_after::text, n.balance::text,
-           'credit_account.balance against balance_after of its last entry'
-    FROM newest_entry n
-    WHERE n.balance <> n.balance_after
-  UNION ALL
-    SELECT n.org_id, 'last_entry_no', n.entry_no::text, n.last_entry_no::text,
-           'credit_account.last_entry_no against the number of its last entry'
-    FROM newest_entry n
-    WHERE n.last_entry_no <> n.entry_no
-  UNION ALL
-    SELECT e.org_id, 'entry_no_without_gap', (e.entry_no_before + 1)::text, e.entry_no::text,
-           'the entry after entry ' || e.entry_no_before
-    FROM chained e
-    WHERE e.entry_no <> e.entry_no_before + 1
-  UNION ALL
-    SELECT e.org_id, 'balance_after_chain', (e.balance_before::numeric + e.amount)::text, e.balance_after::text,
-           'balance_after of entry ' || e.entry_no || ' against the one before + amount'
-    FROM chained e
-    WHERE e.balance_after <> e.balance_before::numeric + e.amount
-  UNION ALL
-    SELECT a.org_id, 'held_is_sum_of_open', coalesce(o.held, 0)::text, a.held::text,
-           'credit_account.held against the sum of the account''s open authorizations'
-    FROM @extschema@.credit_account a LEFT JOIN open_of_account o USING (org_id)
-    WHERE a.held <> coalesce(o.held, 0)
-  UNION ALL
-    SELECT l.org_id, 'charged_is_sum_of_entries',
-           (CASE l.status WHEN 'committed' THEN l.amount - l.refunded_amount
-                          WHEN 'authorized' THEN coalesce(l.committed_amount, 0) ELSE 0 END)::text,
-           coalesce(e.charged, 0)::text,
-           'authorization ' || l.authorization_id || ' (' || l.status::text || '): charged less refunded, against its entries'
-    FROM ledger l LEFT JOIN entries_of_authorization e USING (org_id, authorization_id)
-    WHERE coalesce(e.charged, 0) <>
-          CASE l.status WHEN 'committed' THEN l.amount - l.refunded_amount
-                        WHEN 'authorized' THEN coalesce(l.committed_amount, 0) ELSE 0 END
-  UNION ALL
-    SELECT r.org_id, 'rows_have_an_account', 'an account', 'none', 'rows in ' || string_agg(r.source, ', ' ORDER BY r.source)
-    FROM (SELECT DISTINCT l.org_id, 'credit_ledger' AS source FROM ledger l
-          UNION ALL SELECT DISTINCT e.org_id, 'credit_entry' FROM entry e) r
-    WHERE NOT EXISTS (SELECT FROM @extschema@.credit_account a WHERE a.org_id = r.org_id)
-    GROUP BY r.org_id
-  )
-  SELECT d.org_id, d.check_name, d.expected, d.actual, d.detail
-  FROM discrepancy d
-  ORDER BY d.org_id, d.check_name, d.detail;
-END;
-COMMENT ON FUNCTION credit_ledger_internal.verify_since(timestamptz) IS
-  'what credit_verify() would say of balances, holds, and the entries and authorizations that were made since an instant: proves the newest part of the books without reading the history';
-
 -- All history is verified if no instant is given, or if too much was unsound before to go through it by organisation; else
 -- what is new, and the organisations that were unsound before. An hour is verified twice, for transactions that took long.
 CREATE FUNCTION credit_ledger_internal.verify_books(since timestamptz)
@@ -100,7 +19,7 @@ BEGIN
     RETURN QUERY SELECT v.* FROM @extschema@.credit_verify() v;
   ELSE
     RETURN QUERY
-    SELECT v.* FROM credit_ledger_internal.verify_since(since - interval '1 hour') v
+    SELECT v.* FROM @extschema@.credit_verify(since => since - interval '1 hour') v
     UNION
     SELECT v.* FROM unnest(unsound_before) o, @extschema@.credit_verify(o) v;
   END IF;

@@ -1,106 +1,222 @@
--- credit_verify: the invariants of the ledger, each as the query that finds where it does not hold. One statement,
--- so one snapshot: a sound ledger gives no row at whatever moment and under whatever load it is asked.
+-- credit_verify: the invariants of the ledger, each as the query that finds where it does not hold. All of it is read in one
+-- snapshot: a sound ledger gives no row at whatever moment and under whatever load it is asked.
 
-CREATE FUNCTION @extschema@.credit_verify(org_id text = NULL)
+-- Conditions on org_id and since are decided when the plan is made, since credit_verify has this function's body planned
+-- for its arguments: of one organisation only its rows are read, and since an instant only what is newer.
+CREATE FUNCTION credit_ledger_internal.discrepancies(org_id text, since timestamptz)
   RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
   WITH account AS (
-    SELECT a.* FROM @extschema@.credit_account a
-    WHERE credit_verify.org_id IS NULL OR a.org_id = credit_verify.org_id
-  ), ledger AS (
-    SELECT l.*, l.tableoid AS leaf FROM @extschema@.credit_ledger l
-    WHERE credit_verify.org_id IS NULL OR l.org_id = credit_verify.org_id
-  ), entry AS (
-    SELECT e.*,
-           lag(e.entry_no, 1, 0::bigint) OVER chain AS entry_no_before,
-           lag(e.balance_after, 1, 0::bigint) OVER chain AS balance_before,
-           lead(e.entry_no) OVER chain IS NULL AS is_last
+    SELECT a.org_id, a.balance, a.held, a.last_entry_no, a.updated_at
+    FROM @extschema@.credit_account a
+    WHERE discrepancies.org_id IS NULL OR a.org_id = discrepancies.org_id
+  ), ledger AS NOT MATERIALIZED (
+    SELECT l.org_id, l.authorization_id, l.idempotency_key, l.status, l.amount, l.refunded_amount, l.tableoid AS leaf,
+           CASE l.status WHEN 'committed' THEN l.amount
+                         WHEN 'authorized' THEN coalesce(l.committed_amount, 0)
+                         ELSE 0
+           END AS charged
+    FROM @extschema@.credit_ledger l
+    WHERE (discrepancies.org_id IS NULL OR l.org_id = discrepancies.org_id)
+      AND (since IS NULL OR l.created_at >= since AND l.settled_at >= since)
+  ), entry AS NOT MATERIALIZED (
+    SELECT e.org_id, e.entry_no, e.kind, e.amount, e.authorization_id, e.balance_after, e.created_at
     FROM @extschema@.credit_entry e
-    WHERE credit_verify.org_id IS NULL OR e.org_id = credit_verify.org_id
-    WINDOW chain AS (PARTITION BY e.org_id ORDER BY e.entry_no)
-  ), entries_of_account AS (
-    SELECT e.org_id, sum(e.amount) AS total, max(e.entry_no) AS last_entry_no,
-           max(e.balance_after) FILTER (WHERE e.is_last) AS last_balance
-    FROM entry e GROUP BY e.org_id
-  ), entries_of_authorization AS (
-    SELECT e.org_id, e.authorization_id, -sum(e.amount) AS charged
-    FROM entry e
-    WHERE e.kind IN ('commit', 'true_up', 'refund')
-    GROUP BY e.org_id, e.authorization_id
-  ), open_of_account AS (
-    SELECT l.org_id, sum(l.amount) AS held FROM ledger l WHERE l.status = 'authorized' GROUP BY l.org_id
+    WHERE (discrepancies.org_id IS NULL OR e.org_id = discrepancies.org_id)
+      AND (since IS NULL OR e.created_at >= since)
+  ), entry_before AS (
+    -- Of each account the one that is older than since.
+    SELECT b.org_id, b.entry_no, b.amount, b.balance_after, b.created_at
+    FROM (SELECT e.org_id, min(e.entry_no) AS first FROM entry e GROUP BY e.org_id) f
+    CROSS JOIN LATERAL (
+      SELECT b.org_id, b.entry_no, b.amount, b.balance_after, b.created_at
+      FROM @extschema@.credit_entry b
+      WHERE b.org_id = f.org_id AND b.entry_no < f.first
+      ORDER BY b.entry_no DESC
+      LIMIT 1) b
+    WHERE since IS NOT NULL
+  ), link AS MATERIALIZED (
+    -- Entries that do not follow from the one before, and the last of each account.
+    SELECT c.*
+    FROM (
+      SELECT e.org_id, e.entry_no, e.amount, e.balance_after, e.created_at, e.is_read,
+             lag(e.entry_no, 1, 0::bigint) OVER chain AS entry_no_before,
+             lag(e.balance_after, 1, 0::bigint) OVER chain AS balance_before,
+             lag(e.created_at, 1, '-infinity') OVER chain AS created_before,
+             lead(e.entry_no) OVER chain IS NULL AS is_last
+      FROM (SELECT e.org_id, e.entry_no, e.amount, e.balance_after, e.created_at, true AS is_read FROM entry e
+            UNION ALL
+            SELECT b.org_id, b.entry_no, b.amount, b.balance_after, b.created_at, false FROM entry_before b) e
+      WINDOW chain AS (PARTITION BY e.org_id ORDER BY e.entry_no)) c
+    WHERE c.is_last
+       OR c.is_read AND (c.entry_no <> c.entry_no_before + 1 OR c.created_at < c.created_before
+                         OR c.balance_after <> c.balance_before::numeric + c.amount)
+  ), last_of_account AS (
+    SELECT a.org_id, a.balance, a.last_entry_no AS expected_no, coalesce(e.entry_no, 0) AS entry_no,
+           coalesce(e.balance_after, 0) AS balance_after
+    FROM account a LEFT JOIN link e ON e.org_id = a.org_id AND e.is_last
+    WHERE since IS NULL
+  UNION ALL
+    SELECT a.org_id, a.balance, a.last_entry_no, coalesce(e.entry_no, 0), coalesce(e.balance_after, 0)
+    FROM account a
+    LEFT JOIN LATERAL (
+      SELECT e.entry_no, e.balance_after FROM @extschema@.credit_entry e WHERE e.org_id = a.org_id
+      ORDER BY e.entry_no DESC
+      LIMIT 1) e ON true
+    WHERE since IS NOT NULL AND a.updated_at >= since
+  ), unequal AS MATERIALIZED (
+    -- Authorizations whose rows and entries do not come to the same, or that stand more than once.
+    SELECT t.org_id, t.authorization_id, sum(t.amount) AS difference, count(t.place) AS places
+    FROM (SELECT l.org_id, l.authorization_id, l.charged - l.refunded_amount AS amount, 1 AS place FROM ledger l
+          UNION ALL
+          SELECT e.org_id, e.authorization_id, e.amount, NULL FROM entry e WHERE e.kind IN ('commit', 'true_up', 'refund')) t
+    GROUP BY t.org_id, t.authorization_id
+    HAVING count(t.place) > 1 OR count(t.place) = 1 AND sum(t.amount) <> 0
   ), discrepancy (org_id, check_name, expected, actual, detail) AS (
     SELECT a.org_id, 'balance_is_sum_of_entries', coalesce(e.total, 0)::text, a.balance::text,
            'credit_account.balance against the sum of the account''s entries'
-    FROM account a LEFT JOIN entries_of_account e USING (org_id)
-    WHERE a.balance <> coalesce(e.total, 0)
+    FROM account a LEFT JOIN (SELECT e.org_id, sum(e.amount) AS total FROM entry e GROUP BY e.org_id) e USING (org_id)
+    WHERE since IS NULL AND a.balance <> coalesce(e.total, 0)
   UNION ALL
-    SELECT a.org_id, 'balance_is_last_balance_after', coalesce(e.last_balance, 0)::text, a.balance::text,
+    SELECT a.org_id, 'balance_is_last_balance_after', a.balance_after::text, a.balance::text,
            'credit_account.balance against balance_after of its last entry'
-    FROM account a LEFT JOIN entries_of_account e USING (org_id)
-    WHERE a.balance <> coalesce(e.last_balance, 0)
+    FROM last_of_account a
+    WHERE a.balance <> a.balance_after
   UNION ALL
-    SELECT a.org_id, 'last_entry_no', coalesce(e.last_entry_no, 0)::text, a.last_entry_no::text,
+    SELECT a.org_id, 'last_entry_no', a.entry_no::text, a.expected_no::text,
            'credit_account.last_entry_no against the number of its last entry'
-    FROM account a LEFT JOIN entries_of_account e USING (org_id)
-    WHERE a.last_entry_no <> coalesce(e.last_entry_no, 0)
+    FROM last_of_account a
+    WHERE a.expected_no <> a.entry_no
   UNION ALL
     SELECT e.org_id, 'entry_no_without_gap', (e.entry_no_before + 1)::text, e.entry_no::text,
            'the entry after entry ' || e.entry_no_before
-    FROM entry e
-    WHERE e.entry_no <> e.entry_no_before + 1
+    FROM link e
+    WHERE e.is_read AND e.entry_no <> e.entry_no_before + 1
   UNION ALL
     SELECT e.org_id, 'balance_after_chain', (e.balance_before::numeric + e.amount)::text, e.balance_after::text,
            'balance_after of entry ' || e.entry_no || ' against the one before + amount'
-    FROM entry e
-    WHERE e.balance_after <> e.balance_before::numeric + e.amount
+    FROM link e
+    WHERE e.is_read AND e.balance_after <> e.balance_before::numeric + e.amount
+  UNION ALL
+    SELECT e.org_id, 'entries_in_order_of_time', 'not before ' || e.created_before, e.created_at::text,
+           'created_at of entry ' || e.entry_no || ' against the one before'
+    FROM link e
+    WHERE e.is_read AND e.created_at < e.created_before
   UNION ALL
     SELECT a.org_id, 'held_is_sum_of_open', coalesce(o.held, 0)::text, a.held::text,
            'credit_account.held against the sum of the account''s open authorizations'
-    FROM account a LEFT JOIN open_of_account o USING (org_id)
+    FROM account a
+    LEFT JOIN (SELECT o.org_id, sum(o.amount) AS held
+               FROM @extschema@.credit_ledger_open o
+               WHERE discrepancies.org_id IS NULL OR o.org_id = discrepancies.org_id
+               GROUP BY o.org_id) o USING (org_id)
     WHERE a.held <> coalesce(o.held, 0)
   UNION ALL
-    SELECT l.org_id, 'charged_is_sum_of_entries',
-           (CASE l.status WHEN 'committed' THEN l.amount - l.refunded_amount WHEN 'authorized' THEN coalesce(l.committed_amount, 0) ELSE 0 END)::text,
-           coalesce(e.charged, 0)::text,
-           'authorization ' || l.authorization_id || ' (' || l.status::text || '): charged less refunded, against its entries'
-    FROM ledger l LEFT JOIN entries_of_authorization e USING (org_id, authorization_id)
-    WHERE coalesce(e.charged, 0) <>
-          CASE l.status WHEN 'committed' THEN l.amount - l.refunded_amount WHEN 'authorized' THEN coalesce(l.committed_amount, 0) ELSE 0 END
+    SELECT u.org_id, 'charged_is_sum_of_entries', (l.charged - l.refunded_amount)::text,
+           (l.charged - l.refunded_amount - u.difference)::text,
+           'authorization ' || u.authorization_id || ' (' || l.status::text || '): charged less refunded, against its entries'
+    FROM unequal u
+    CROSS JOIN LATERAL (
+      SELECT l.status, l.charged, l.refunded_amount
+      FROM ledger l
+      WHERE l.authorization_id = u.authorization_id AND l.org_id = u.org_id
+      OFFSET 0) l
+    WHERE u.places = 1
   UNION ALL
-    SELECT l.org_id, 'refunded_within_charged',
-           '0 to ' || CASE l.status WHEN 'committed' THEN l.amount ELSE 0 END, l.refunded_amount::text,
+    SELECT l.org_id, 'refunded_within_charged', '0 to ' || l.charged, l.refunded_amount::text,
            'authorization ' || l.authorization_id
     FROM ledger l
-    WHERE l.refunded_amount NOT BETWEEN 0 AND CASE l.status WHEN 'committed' THEN l.amount ELSE 0 END
+    WHERE l.refunded_amount NOT BETWEEN 0 AND l.charged
   UNION ALL
-    SELECT min(l.org_id), 'authorization_stands_once', '1', count(*)::text,
-           'authorization ' || l.authorization_id || ' in ' || string_agg(l.leaf::regclass::text, ', ' ORDER BY l.leaf::regclass::text)
-    FROM ledger l
-    GROUP BY l.authorization_id
-    HAVING count(*) > 1
+    SELECT s.org_id, 'authorization_stands_once', '1', s.places::text,
+           'authorization ' || s.authorization_id || ' in '
+           || (SELECT string_agg(l.leaf::regclass::text, ', ' ORDER BY l.leaf::regclass::text)
+               FROM ledger l WHERE l.authorization_id = s.authorization_id)
+    FROM (SELECT u.org_id, u.authorization_id, u.places FROM unequal u WHERE u.places > 1
+          UNION ALL
+          SELECT min(l.org_id), l.authorization_id, count(*)
+          FROM ledger l
+          WHERE discrepancies.org_id IS NULL AND since IS NULL
+          GROUP BY l.authorization_id
+          HAVING min(l.org_id) <> max(l.org_id)) s
   UNION ALL
     SELECT l.org_id, 'authorization_has_idempotency_row', l.authorization_id, i.authorization_id,
            'credit_idempotency (authorize, ' || l.idempotency_key || ')'
     FROM ledger l
     LEFT JOIN @extschema@.credit_idempotency i
       ON i.org_id = l.org_id AND i.operation = 'authorize' AND i.idempotency_key = l.idempotency_key
-    WHERE i.authorization_id IS DISTINCT FROM l.authorization_id
+    WHERE since IS NULL AND i.authorization_id IS DISTINCT FROM l.authorization_id
   UNION ALL
-    SELECT r.org_id, 'rows_have_an_account', 'an account', 'none', 'rows in ' || string_agg(r.source, ', ' ORDER BY r.source)
-    FROM (SELECT DISTINCT l.org_id, 'credit_ledger' AS source FROM ledger l
-          UNION ALL SELECT DISTINCT e.org_id, 'credit_entry' FROM entry e
-          UNION ALL SELECT DISTINCT i.org_id, 'credit_idempotency' FROM @extschema@.credit_idempotency i WHERE credit_verify.org_id IS NULL
+    SELECT r.org_id, 'rows_have_an_account', 'an account', 'none', 'rows in ' || string_agg(DISTINCT r.source, ', ')
+    FROM (SELECT l.org_id, 'credit_ledger' AS source FROM ledger l
+          UNION ALL SELECT e.org_id, 'credit_entry' FROM link e
+          UNION ALL SELECT i.org_id, 'credit_idempotency'
+                    FROM @extschema@.credit_idempotency i
+                    WHERE discrepancies.org_id IS NULL AND since IS NULL
           -- Its index begins with the key, so of one organisation it is read only where no account is there.
-          UNION ALL SELECT DISTINCT i.org_id, 'credit_idempotency' FROM @extschema@.credit_idempotency i
-                    WHERE i.org_id = credit_verify.org_id
-                      AND NOT EXISTS (SELECT FROM @extschema@.credit_account a WHERE a.org_id = credit_verify.org_id)) r
+          UNION ALL SELECT i.org_id, 'credit_idempotency'
+                    FROM @extschema@.credit_idempotency i
+                    WHERE i.org_id = discrepancies.org_id
+                      AND NOT EXISTS (SELECT FROM @extschema@.credit_account a WHERE a.org_id = discrepancies.org_id)) r
     WHERE NOT EXISTS (SELECT FROM @extschema@.credit_account a WHERE a.org_id = r.org_id)
     GROUP BY r.org_id
   )
   SELECT d.org_id, d.check_name, d.expected, d.actual, d.detail
-  FROM discrepancy d
-  ORDER BY d.org_id, d.check_name, d.detail;
+  FROM discrepancy d;
 END;
-COMMENT ON FUNCTION @extschema@.credit_verify(text) IS
-  'every invariant of the ledger that does not hold, of one organisation or (NULL) of all; no rows: the ledger is sound. Reads all history, takes no row lock';
+COMMENT ON FUNCTION credit_ledger_internal.discrepancies(text, timestamptz) IS
+  'what does not add up in the rows of one organisation or (NULL) of all, of all time or (since) of what is new';
+
+-- A partition's bounds are held against its rows when they are written, but not again: a clock or a time zone's rules that
+-- change, or a row written while the partition was attached, leave rows where nobody looks for them.
+CREATE FUNCTION credit_ledger_internal.misplaced_rows(org_id text, since timestamptz)
+  RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE plpgsql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  query text;
+BEGIN
+  SELECT string_agg(format(
+    $query$
+      SELECT r.org_id, 'row_in_its_partition', %L, %L,
+             format('rows outside of the partition''s bounds: %%s, the first of %%s', count(*), min(r.created_at))
+      FROM (SELECT org_id, created_at FROM %s
+            WHERE ($1 IS NULL OR org_id = $1) AND ($2 IS NULL OR created_at >= $2) AND NOT (%s)) r
+      GROUP BY r.org_id
+    $query$,
+    pg_get_expr(c.relpartbound, c.oid), c.oid::regclass, c.oid::regclass, pg_get_partition_constraintdef(c.oid)), 'UNION ALL')
+  INTO query
+  FROM unnest(ARRAY['@extschema@.credit_ledger', '@extschema@.credit_entry']::regclass[]) parent,
+       pg_partition_tree(parent) leaf
+  JOIN pg_class c ON c.oid = leaf.relid
+  WHERE leaf.isleaf;
+  RETURN QUERY EXECUTE query USING org_id, since;
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.misplaced_rows(text, timestamptz) IS
+  'rows of authorizations and entries that stand in a partition whose bounds they do not meet';
+
+CREATE FUNCTION @extschema@.credit_verify(org_id text = NULL, since timestamptz = NULL)
+  RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE plpgsql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+  SET row_security = off
+  SET datestyle = 'ISO'
+  SET timezone = 'UTC'
+  SET plan_cache_mode = force_custom_plan
+  SET jit = off
+AS $$
+BEGIN
+  RETURN QUERY
+  SELECT d.*
+  FROM (SELECT * FROM credit_ledger_internal.discrepancies(credit_verify.org_id, since)
+        UNION ALL
+        SELECT * FROM credit_ledger_internal.misplaced_rows(credit_verify.org_id, since)) d
+  ORDER BY d.org_id, d.check_name, d.detail;
+  -- Nothing at all is sound only of an organisation that is there.
+  IF NOT FOUND AND org_id IS NOT NULL THEN
+    PERFORM credit_ledger_internal.require_account(org_id);
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.credit_verify(text, timestamptz) IS
+  'finds every invariant of the ledger that does not hold, of one organisation or (NULL) of all; no rows: the ledger is sound. Reads all history, or with since balances, holds and what was made since an instant; takes no row lock; LC002';

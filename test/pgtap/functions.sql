@@ -30,8 +30,10 @@ INSERT INTO expected VALUES
   ('credit_balance', 'org_id text', 'credit_account_balance', 's', 's'),
   ('credit_balance_at', 'org_id text, at timestamp with time zone', 'bigint', 's', 's'),
   ('credit_statement', 'org_id text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, '
-                       'until timestamp with time zone DEFAULT NULL::timestamp with time zone', 'SETOF credit_entry', 's', 's'),
-  ('credit_verify', 'org_id text DEFAULT NULL::text', 'SETOF credit_discrepancy', 's', 's'),
+                       'until timestamp with time zone DEFAULT NULL::timestamp with time zone, '
+                       'after_entry_no bigint DEFAULT NULL::bigint, max_rows integer DEFAULT NULL::integer',
+   'SETOF credit_statement_line', 's', 's'),
+  ('credit_verify', 'org_id text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone', 'SETOF credit_discrepancy', 's', 's'),
   ('credit_sweep', 'as_of timestamp with time zone DEFAULT NULL::timestamp with time zone, max_rows integer DEFAULT 1000', 'integer', 'v', 'u'),
   ('credit_usage_source_register', 'name text, relation regclass', 'void', 'v', 'u'),
   ('credit_usage_source_unregister', 'name text', 'boolean', 'v', 'u'),

@@ -72,7 +72,8 @@ SELECT results_eq(
   'an operator may call every function but credit_grant_privileges');
 SELECT bag_eq(
   format($$SELECT name FROM function WHERE is_helper AND has_function_privilege(%L, oid, 'EXECUTE')$$, 'credit_test_' || level),
-  $$VALUES ('require_account'), ('require_argument'), ('setting'), ('judge_campaigns'), ('touched_campaigns'), ('as_bigint'),
+  $$VALUES ('require_account'), ('require_argument'), ('setting'), ('last_entry_before'), ('discrepancies'),
+           ('misplaced_rows'), ('judge_campaigns'), ('touched_campaigns'), ('as_bigint'),
            ('usage'), ('read_usage'), ('of_every_source'), ('require_usage_columns'), ('campaign_of_day'), ('start_of_day'), ('day_of')$$,
   'of the helpers, level ' || level || ' may call those that only look')
 FROM string_to_table('reader operator', ' ') AS level;

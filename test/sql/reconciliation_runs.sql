@@ -100,7 +100,7 @@ UPDATE credit_account SET balance = balance - 1, held = held - 1, updated_at = '
 SELECT * FROM pg_temp.run();
 SELECT resolution FROM credit_finding WHERE detail IS NOT NULL;
 ROLLBACK;
-SELECT * FROM credit_ledger_internal.verify_since('-infinity');
+SELECT * FROM credit_verify(since => '-infinity');
 
 -- The runs follow each other: one begins three days before the ones before have come to, which is an hour earlier than
 -- they were made, since they may not have seen what was about to be committed. One that would leave a gap does not count.

@@ -21,11 +21,15 @@ UPDATE credit_entry SET created_at = '2026-01-01 00:00Z'::timestamptz + entry_no
 ALTER TABLE credit_entry ENABLE TRIGGER credit_entry_append_only;
 COMMIT;
 
--- All of it, oldest first: the columns are those of credit_entry.
+-- All of it, oldest first: the columns are those of credit_entry, also where that was given one more.
 SELECT entry_no, kind, amount, authorization_id IS NOT NULL AS of_authorization, idempotency_key, reason, balance_after,
        created_at AT TIME ZONE 'UTC' AS created_at, metadata
 FROM credit_statement('statement');
 SELECT count(*) FROM credit_statement('statement') AS s JOIN credit_entry AS e ON to_jsonb(s) = to_jsonb(e);
+BEGIN;
+ALTER TABLE credit_entry ADD COLUMN booked_by text DEFAULT 'somebody';
+SELECT count(*) FROM credit_statement('statement') AS s JOIN credit_entry AS e ON to_jsonb(s) = to_jsonb(e) - 'booked_by';
+ROLLBACK;
 
 -- From since, which is included, until until, which is not; each may be left out; none in an empty or upturned span.
 SELECT array_agg(entry_no) FROM credit_statement('statement', since => '2026-01-03Z');
@@ -37,15 +41,53 @@ SELECT array_agg(entry_no) FROM credit_statement('statement', '2026-01-03Z', '20
 SELECT array_agg(entry_no) FROM credit_statement('statement', '2026-01-05Z', '2026-01-03Z');
 SELECT array_agg(entry_no) FROM credit_statement('statement', '-infinity', 'infinity');
 
+-- By page: at most max_rows after the entry after_entry_no, inside the span.
+SELECT array_agg(entry_no) FROM credit_statement('statement', max_rows => 2);
+SELECT array_agg(entry_no) FROM credit_statement('statement', after_entry_no => 2, max_rows => 2);
+SELECT array_agg(entry_no) FROM credit_statement('statement', after_entry_no => 4, max_rows => 2);
+SELECT array_agg(entry_no) FROM credit_statement('statement', after_entry_no => 1, max_rows => 1, since => '2026-01-04Z');
+SELECT array_agg(entry_no) FROM credit_statement('statement', after_entry_no => 3, until => '2026-01-04Z');
+SELECT array_agg(entry_no) FROM credit_statement('statement', after_entry_no => -1, max_rows => 0);
+SELECT pg_temp.refusal($$SELECT * FROM credit_statement('statement', max_rows => -1)$$);
+
 -- Other accounts have entries of their own, or none.
 SELECT entry_no, kind, amount FROM credit_statement('statement-b');
 SELECT count(*) FROM credit_statement('statement-c');
 
--- The balance at an instant takes in the entry of that instant; before the first it is 0, and holds do not show.
+-- The balance at an instant is what the entries before it came to, without those of that instant; before the first it is
+-- 0, and holds do not show.
 SELECT at, credit_balance_at('statement', ('2026-01-' || at || 'Z')::timestamptz)
 FROM (VALUES ('01 00:00'), ('01 23:59:59.999999'), ('02 00:00'), ('03 00:00'), ('04 12:00'), ('05 00:00'), ('06 00:00')) AS v (at) ORDER BY at;
 SELECT credit_balance_at('statement', '-infinity'), credit_balance_at('statement', 'infinity'),
        credit_balance_at('statement-c', 'infinity');
+
+-- Opening and lines are the closing, for every pair of instants: on an entry's edge, beside it, and where several entries
+-- have the same; whatever part of the history is detached.
+CREATE FUNCTION pg_temp.unequal() RETURNS bigint LANGUAGE sql AS $$
+  WITH instant AS (
+    SELECT DISTINCT e.created_at + shift * interval '1 us' AS at
+    FROM credit_entry AS e, generate_series(-1, 1) AS shift WHERE e.org_id = 'statement-d'
+    UNION SELECT '-infinity' UNION SELECT 'infinity'
+  ), known AS MATERIALIZED (
+    SELECT at, credit_balance_at('statement-d', at) AS balance FROM instant
+  )
+  SELECT count(*)
+  FROM known AS opening JOIN known AS closing ON opening.at <= closing.at
+  WHERE closing.balance IS DISTINCT FROM opening.balance + (
+    SELECT coalesce(sum(s.amount), 0) FROM credit_statement('statement-d', opening.at, closing.at) AS s)
+$$;
+BEGIN;
+SELECT count(*) FROM generate_series(1, 9) AS i, credit_grant('statement-d', i * i, 'k' || i);
+CREATE TABLE statement_d_2 PARTITION OF credit_entry FOR VALUES FROM ('2020-01-02Z') TO ('2020-01-04Z');
+ALTER TABLE credit_entry DISABLE TRIGGER credit_entry_append_only;
+UPDATE credit_entry SET created_at = '2020-01-01Z'::timestamptz + (entry_no / 2) * interval '1 day' WHERE org_id = 'statement-d';
+ALTER TABLE credit_entry ENABLE TRIGGER credit_entry_append_only;
+SELECT pg_temp.unequal();
+SELECT array_agg(amount) FROM credit_statement('statement-d', '2020-01-02Z', '2020-01-05Z');
+ALTER TABLE credit_entry DETACH PARTITION statement_d_2;
+SELECT pg_temp.unequal() > 0 AS only_across_what_was_detached;
+SELECT credit_balance_at('statement-d', '2020-01-01Z'), credit_balance_at('statement-d', '2020-01-05Z');
+ROLLBACK;
 
 -- Months apart in partitions of their own, the entries are still one statement.
 BEGIN;
