@@ -15,7 +15,8 @@ BEGIN ATOMIC
            CASE l.status WHEN 'committed' THEN l.amount
                          WHEN 'authorized' THEN coalesce(l.committed_amount, 0)
                          ELSE 0
-           END AS charged
+           END AS charged,
+           CASE l.status WHEN 'committed' THEN l.refunded_amount ELSE 0 END AS refunded
     FROM @extschema@.credit_ledger l
     WHERE (discrepancies.org_id IS NULL OR l.org_id = discrepancies.org_id)
       AND (since IS NULL OR l.created_at >= since AND l.settled_at >= since)
@@ -67,7 +68,7 @@ BEGIN ATOMIC
   ), unequal AS MATERIALIZED (
     -- Authorizations whose rows and entries do not come to the same, or that stand more than once.
     SELECT t.org_id, t.authorization_id, sum(t.amount) AS difference, count(t.place) AS places
-    FROM (SELECT l.org_id, l.authorization_id, l.charged - l.refunded_amount AS amount, 1 AS place FROM ledger l
+    FROM (SELECT l.org_id, l.authorization_id, l.charged - l.refunded AS amount, 1 AS place FROM ledger l
           UNION ALL
           SELECT e.org_id, e.authorization_id, e.amount, NULL FROM entry e WHERE e.kind IN ('commit', 'true_up', 'refund')) t
     GROUP BY t.org_id, t.authorization_id
@@ -112,12 +113,12 @@ BEGIN ATOMIC
                GROUP BY o.org_id) o USING (org_id)
     WHERE a.held <> coalesce(o.held, 0)
   UNION ALL
-    SELECT u.org_id, 'charged_is_sum_of_entries', (l.charged - l.refunded_amount)::text,
-           (l.charged - l.refunded_amount - u.difference)::text,
+    SELECT u.org_id, 'charged_is_sum_of_entries', (l.charged - l.refunded)::text,
+           (l.charged - l.refunded - u.difference)::text,
            'authorization ' || u.authorization_id || ' (' || l.status::text || '): charged less refunded, against its entries'
     FROM unequal u
     CROSS JOIN LATERAL (
-      SELECT l.status, l.charged, l.refunded_amount
+      SELECT l.status, l.charged, l.refunded
       FROM ledger l
       WHERE l.authorization_id = u.authorization_id AND l.org_id = u.org_id
       OFFSET 0) l
@@ -184,7 +185,8 @@ BEGIN
             WHERE ($1 IS NULL OR org_id = $1) AND ($2 IS NULL OR created_at >= $2) AND NOT (%s)) r
       GROUP BY r.org_id
     $query$,
-    pg_get_expr(c.relpartbound, c.oid), c.oid::regclass, c.oid::regclass, pg_get_partition_constraintdef(c.oid)), 'UNION ALL')
+    pg_get_expr(c.relpartbound, c.oid), c.oid::regclass, c.oid::regclass,
+    coalesce(pg_get_partition_constraintdef(c.oid), 'true')), 'UNION ALL')
   INTO query
   FROM unnest(ARRAY['@extschema@.credit_ledger', '@extschema@.credit_entry']::regclass[]) parent,
        pg_partition_tree(parent) leaf
