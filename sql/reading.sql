@@ -16,9 +16,10 @@ CREATE FUNCTION credit_ledger_internal.setting(name text)
 COMMENT ON FUNCTION credit_ledger_internal.setting(text) IS
   'what credit_ledger.name is set to, also where the library was not loaded before';
 
--- The entries of an account are in the order of time, so the place of an instant among them is found by halving the
--- numbers in between: however long the history is, twenty to thirty entries are looked at. Entries from low on and before
--- high are the ones in question; numbers whose entries were detached count with those before.
+-- The entries of an account are in the order of the instants they count from (when they were written, or the end of a
+-- lot), so the place of an instant among them is found by halving the numbers in between: however long the history is,
+-- twenty to thirty entries are looked at. Entries up to low count from before the instant, those from high on do not;
+-- numbers whose entries were detached go with those before.
 CREATE FUNCTION credit_ledger_internal.last_entry_before(org_id text, at timestamptz)
   RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -27,11 +28,11 @@ BEGIN ATOMIC
     FROM @extschema@.credit_account a
     WHERE a.org_id = last_entry_before.org_id
   UNION ALL
-    SELECT CASE WHEN m.created_at >= at THEN s.low ELSE s.middle END,
-           CASE WHEN m.created_at >= at THEN m.entry_no ELSE s.high END
+    SELECT CASE WHEN m.at >= last_entry_before.at THEN s.low ELSE s.middle END,
+           CASE WHEN m.at >= last_entry_before.at THEN m.entry_no ELSE s.high END
     FROM (SELECT s.low, s.high, (s.low + s.high) / 2 AS middle FROM search s WHERE s.high - s.low > 1) s
     LEFT JOIN LATERAL (
-      SELECT e.entry_no, e.created_at
+      SELECT e.entry_no, coalesce(e.effective_at, e.created_at) AS at
       FROM @extschema@.credit_entry e
       WHERE e.org_id = last_entry_before.org_id AND e.entry_no > s.low AND e.entry_no <= s.middle
       ORDER BY e.entry_no DESC
@@ -75,7 +76,9 @@ CREATE TYPE @extschema@.credit_statement_line AS (
   reason           text,
   balance_after    bigint,
   created_at       timestamptz,
-  metadata         jsonb
+  metadata         jsonb,
+  lots             bigint[],
+  effective_at     timestamptz
 );
 COMMENT ON TYPE @extschema@.credit_statement_line IS 'an entry as credit_statement shows it';
 
@@ -86,15 +89,15 @@ CREATE FUNCTION @extschema@.credit_statement(org_id text, since timestamptz = NU
 BEGIN ATOMIC
   SELECT credit_ledger_internal.require_account(org_id);
   SELECT e.org_id, e.entry_no, e.kind, e.amount, e.authorization_id, e.idempotency_key, e.reason, e.balance_after,
-         e.created_at, e.metadata
+         e.created_at, e.metadata, e.lots, e.effective_at
   FROM @extschema@.credit_entry e
   WHERE e.org_id = credit_statement.org_id
     AND e.entry_no > (SELECT greatest(after_entry_no, CASE WHEN since IS NOT NULL THEN
                                                         credit_ledger_internal.last_entry_before(credit_statement.org_id, since) END, 0))
     AND e.entry_no <= (SELECT CASE WHEN until IS NULL THEN 9223372036854775807
                                    ELSE credit_ledger_internal.last_entry_before(credit_statement.org_id, until) END)
-    -- The same once more, so that partitions outside are not looked into.
-    AND e.created_at >= coalesce(since, '-infinity') AND e.created_at < coalesce(until, 'infinity')
+    -- No entry counts from a later instant than it was written at: partitions before since are not looked into.
+    AND e.created_at >= coalesce(since, '-infinity')
   ORDER BY e.entry_no
   LIMIT max_rows;
 END;

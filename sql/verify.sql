@@ -21,16 +21,17 @@ BEGIN ATOMIC
     WHERE (discrepancies.org_id IS NULL OR l.org_id = discrepancies.org_id)
       AND (since IS NULL OR l.created_at >= since AND l.settled_at >= since)
   ), entry AS NOT MATERIALIZED (
-    SELECT e.org_id, e.entry_no, e.kind, e.amount, e.authorization_id, e.balance_after, e.created_at
+    SELECT e.org_id, e.entry_no, e.kind, e.amount, e.authorization_id, e.balance_after,
+           coalesce(e.effective_at, e.created_at) AS at
     FROM @extschema@.credit_entry e
     WHERE (discrepancies.org_id IS NULL OR e.org_id = discrepancies.org_id)
       AND (since IS NULL OR e.created_at >= since)
   ), entry_before AS (
     -- Of each account the one that is older than since.
-    SELECT b.org_id, b.entry_no, b.amount, b.balance_after, b.created_at
+    SELECT b.org_id, b.entry_no, b.amount, b.balance_after, b.at
     FROM (SELECT e.org_id, min(e.entry_no) AS first FROM entry e GROUP BY e.org_id) f
     CROSS JOIN LATERAL (
-      SELECT b.org_id, b.entry_no, b.amount, b.balance_after, b.created_at
+      SELECT b.org_id, b.entry_no, b.amount, b.balance_after, coalesce(b.effective_at, b.created_at) AS at
       FROM @extschema@.credit_entry b
       WHERE b.org_id = f.org_id AND b.entry_no < f.first
       ORDER BY b.entry_no DESC
@@ -40,17 +41,17 @@ BEGIN ATOMIC
     -- Entries that do not follow from the one before, and the last of each account.
     SELECT c.*
     FROM (
-      SELECT e.org_id, e.entry_no, e.amount, e.balance_after, e.created_at, e.is_read,
+      SELECT e.org_id, e.entry_no, e.amount, e.balance_after, e.at, e.is_read,
              lag(e.entry_no, 1, 0::bigint) OVER chain AS entry_no_before,
              lag(e.balance_after, 1, 0::bigint) OVER chain AS balance_before,
-             lag(e.created_at, 1, '-infinity') OVER chain AS created_before,
+             lag(e.at, 1, '-infinity') OVER chain AS at_before,
              lead(e.entry_no) OVER chain IS NULL AS is_last
-      FROM (SELECT e.org_id, e.entry_no, e.amount, e.balance_after, e.created_at, true AS is_read FROM entry e
+      FROM (SELECT e.org_id, e.entry_no, e.amount, e.balance_after, e.at, true AS is_read FROM entry e
             UNION ALL
-            SELECT b.org_id, b.entry_no, b.amount, b.balance_after, b.created_at, false FROM entry_before b) e
+            SELECT b.org_id, b.entry_no, b.amount, b.balance_after, b.at, false FROM entry_before b) e
       WINDOW chain AS (PARTITION BY e.org_id ORDER BY e.entry_no)) c
     WHERE c.is_last
-       OR c.is_read AND (c.entry_no <> c.entry_no_before + 1 OR c.created_at < c.created_before
+       OR c.is_read AND (c.entry_no <> c.entry_no_before + 1 OR c.at < c.at_before
                          OR c.balance_after <> c.balance_before::numeric + c.amount)
   ), last_of_account AS (
     SELECT a.org_id, a.balance, a.last_entry_no AS expected_no, coalesce(e.entry_no, 0) AS entry_no,
@@ -99,10 +100,10 @@ BEGIN ATOMIC
     FROM link e
     WHERE e.is_read AND e.balance_after <> e.balance_before::numeric + e.amount
   UNION ALL
-    SELECT e.org_id, 'entries_in_order_of_time', 'not before ' || e.created_before, e.created_at::text,
-           'created_at of entry ' || e.entry_no || ' against the one before'
+    SELECT e.org_id, 'entries_in_order_of_time', 'not before ' || e.at_before, e.at::text,
+           'the instant of entry ' || e.entry_no || ' against the one before'
     FROM link e
-    WHERE e.is_read AND e.created_at < e.created_before
+    WHERE e.is_read AND e.at < e.at_before
   UNION ALL
     SELECT a.org_id, 'held_is_sum_of_open', coalesce(o.held, 0)::text, a.held::text,
            'credit_account.held against the sum of the account''s open authorizations'
