@@ -15,7 +15,9 @@
  */
 #include "postgres.h"
 
+#include "common/int.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -32,6 +34,7 @@ static bool lot_is_over(const clAccount *account, const clLot *lot);
 static int64 lot_free(const clLot *lot);
 static int64 lot_empty(clAccount *account, clLot *lot);
 static void lot_leave(clUnit *unit, clAccount *account, clLot *lot, TimestampTz now, clEntry *entry);
+static void lots_add(clAccount *account, int64 amount);
 static void lot_change(clAccount *account, clLot *lot, int64 remaining, int64 held);
 
 /* ------------------------------------------------------------------------
@@ -145,7 +148,7 @@ account_find_first_end(clUnit *unit, clAccount *account)
 void
 cl_credits_note_made(clAccount *account, const clLot *lot)
 {
-	account->lot_balance += lot->remaining;
+	lots_add(account, lot->remaining);
 	cl_credits_note_end(account, lot);
 }
 
@@ -306,8 +309,16 @@ static int64
 lot_empty(clAccount *account, clLot *lot)
 {
 	int64 free = lot_free(lot);
-	int64 pool = (account->balance - account->held) - (account->lot_balance - account->lot_held);
-	int64 lost = lot->voided ? free : Min(free, Max(0, free + pool));
+	int64 others = account->lot_balance - account->lot_held - free;
+	int64 left; /* free in the main pool once it has this, too */
+	int64 lost = free;
+
+	if (!lot->voided)
+	{
+		if (pg_sub_s64_overflow(account->balance - account->held, others, &left))
+			left = 0;
+		lost = Min(free, Max(left, 0));
+	}
 
 	lot->absorbed += free - lost;
 	lot_change(account, lot, -free, 0);
@@ -327,13 +338,25 @@ lot_leave(clUnit *unit, clAccount *account, clLot *lot, TimestampTz now, clEntry
 	cl_entry_post(unit, account, now, entry);
 }
 
+/* The balance may be small while the main pool owes much, so this has a limit of its own. */
+static void
+lots_add(clAccount *account, int64 amount)
+{
+	if (pg_add_s64_overflow(account->lot_balance, amount, &account->lot_balance))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("lots of organisation \"%s\" out of range", text_to_cstring(account->org_id)),
+				 errdetail("More would remain in them than a bigint holds; the movement is %lld.",
+						   (long long) amount)));
+}
+
 static void
 lot_change(clAccount *account, clLot *lot, int64 remaining, int64 held)
 {
 	lot->remaining += remaining;
 	lot->held += held;
 	lot->changed = true;
-	account->lot_balance += remaining;
+	lots_add(account, remaining);
 	account->lot_held += held;
 	account->changed = true;
 
