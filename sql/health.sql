@@ -10,6 +10,7 @@ AS $$
 DECLARE
   worker record;
   reconciliation record;
+  future record;
   expected boolean;
   sweep_interval interval;
   age interval;
@@ -86,6 +87,20 @@ BEGIN
   detail := CASE WHEN age > interval '0' THEN format('expired %s ago', date_trunc('second', age)) ELSE 'none' END;
   what_to_do := CASE WHEN status <> 'ok' THEN
     'See whether its account is locked (pg_locks) or credit_recent_failures() names it. Without the worker, call credit_sweep().' END;
+  RETURN NEXT;
+
+  -- An instant of an account never goes back, so what was written while the clock was ahead dates all that follows.
+  check_name := 'accounts_from_the_future';
+  SELECT count(*), max(a.updated_at), (array_agg(a.org_id ORDER BY a.updated_at DESC))[1] INTO future
+  FROM @extschema@.credit_account a
+  WHERE a.updated_at > clock_timestamp() + interval '1 minute';
+  status := CASE WHEN future.count > 0 THEN 'warning' ELSE 'ok' END::@extschema@.credit_health_status;
+  detail := CASE WHEN future.count > 0
+                 THEN format('%s, the farthest of organisation "%s": %s', future.count, future.org_id, future.max)
+                 ELSE 'none' END;
+  what_to_do := CASE WHEN future.count > 0 THEN
+    'Set the server''s clock. Rows of these accounts are dated then until the clock has come there, and nothing else is wrong: '
+    'holds expire by the clock on the wall. SELECT org_id, updated_at FROM credit_account WHERE updated_at > now();' END;
   RETURN NEXT;
 
   check_name := 'counters';

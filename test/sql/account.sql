@@ -53,4 +53,12 @@ SELECT pg_temp.refusal($$SELECT credit_grant('account-a', 1, 'one more')$$);
 SELECT credit_limit FROM credit_account_configure('account-a', credit_limit => 0);
 SELECT * FROM credit_balance('account-a');
 
+-- What was written while the clock was ahead dates what follows, but a hold has its time by the clock on the wall; and
+-- somebody is told.
+SELECT balance_after FROM credit_grant('account-ahead', 10, 'opening');
+UPDATE credit_account SET updated_at = '2100-01-01Z' WHERE org_id = 'account-ahead';
+SELECT created_at = '2100-01-01Z' AS dated_ahead, expires_at BETWEEN now() AND now() + interval '2 min' AS in_time
+FROM credit_authorize('account-ahead', 1, 'hold', timeout => '1 min');
+SELECT status, detail ~ '^1, .* "account-ahead": ' AS named FROM credit_health() WHERE check_name = 'accounts_from_the_future';
+
 SELECT * FROM credit_verify();

@@ -175,6 +175,10 @@ SELECT pg_temp.refusal($$SELECT credit_commit_many('{auth-abc123}')$$);
 SELECT pg_temp.refusal($$SELECT credit_revert_many('{auth-abc123}')$$);
 COMMIT;
 
+-- A million items are taken, and no more.
+SELECT pg_temp.refusal($$SELECT credit_authorize_many(array_fill('batch-b'::text, '{1000001}'), array_fill(1::bigint, '{1000001}'))$$);
+SELECT pg_temp.refusal($$SELECT credit_commit_many(array_fill('auth-abc123'::text, '{4500000}'), skip_refused => true)$$);
+
 -- Triggers see every row.
 BEGIN;
 CREATE TABLE seen (n integer GENERATED ALWAYS AS IDENTITY, what text);
