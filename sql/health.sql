@@ -91,7 +91,7 @@ BEGIN
 
   -- An instant of an account never goes back, so what was written while the clock was ahead dates all that follows.
   check_name := 'accounts_from_the_future';
-  SELECT count(*), max(a.updated_at), (array_agg(a.org_id ORDER BY a.updated_at DESC))[1] INTO future
+  SELECT count(*), max(a.updated_at), (array_agg(a.org_id ORDER BY a.updated_at DESC))[1] AS org_id INTO future
   FROM @extschema@.credit_account a
   WHERE a.updated_at > clock_timestamp() + interval '1 minute';
   status := CASE WHEN future.count > 0 THEN 'warning' ELSE 'ok' END::@extschema@.credit_health_status;
