@@ -19,10 +19,12 @@ SELECT pg_temp.id(at, no) AS id, 'org-' || 1 + no % 10000 AS org, 'h-' || no AS 
 FROM (SELECT no, now() - :'span'::interval + :'span'::interval * (no::double precision / :rows) AS at
       FROM generate_series(0, :rows - 1) no) t;
 
-INSERT INTO credit_ledger_settled
+INSERT INTO credit_ledger_settled (authorization_id, org_id, campaign_id, idempotency_key, status, amount, authorized_amount,
+  refunded_amount, timeout_action, created_at, expires_at, settled_at, settled_by)
 SELECT id, org, campaign, campaign, 'committed', 90, 100, 0, 'commit', at, at + interval '10 min', at + interval '1 s', 'caller'
 FROM history;
-INSERT INTO credit_idempotency SELECT org, 'authorize', campaign, 100, campaign, id, NULL, at FROM history;
+INSERT INTO credit_idempotency (org_id, operation, idempotency_key, amount, campaign_id, authorization_id, entry_no, created_at)
+SELECT org, 'authorize', campaign, 100, campaign, id, NULL, at FROM history;
 INSERT INTO credit_entry (org_id, entry_no, kind, amount, authorization_id, balance_after, created_at)
 SELECT h.org, h.entry_no, 'commit', -90, h.id, a.balance - 90 * (h.entry_no - 1), h.at + interval '1 s'
 FROM history h JOIN credit_account a ON a.org_id = h.org;
