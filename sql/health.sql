@@ -6,6 +6,7 @@ COMMENT ON TYPE @extschema@.credit_health_status IS 'how a check of credit_healt
 CREATE FUNCTION @extschema@.credit_health(OUT check_name text, OUT status @extschema@.credit_health_status, OUT detail text, OUT what_to_do text)
   RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED
   SET search_path = pg_catalog, pg_temp
+  SET row_security = off
 AS $$
 DECLARE
   worker record;

@@ -195,6 +195,7 @@ COMMENT ON FUNCTION credit_ledger_internal.judge_campaigns(timestamptz, timestam
 
 CREATE FUNCTION @extschema@.credit_reconcile_campaigns(since timestamptz = NULL, until timestamptz = NULL, tolerance bigint = 10)
   RETURNS SETOF @extschema@.credit_judgement LANGUAGE sql STABLE PARALLEL UNSAFE
+  SET row_security = off
 BEGIN ATOMIC
   SELECT j.*
   FROM credit_ledger_internal.judge_campaigns(since, until, tolerance) j
@@ -207,6 +208,7 @@ COMMENT ON FUNCTION @extschema@.credit_reconcile_campaigns(timestamptz, timestam
 CREATE FUNCTION @extschema@.credit_reconcile(since timestamptz = NULL, until timestamptz = NULL, tolerance bigint = 10)
   RETURNS TABLE (org_id text, credits_committed bigint, actual_usage bigint, difference bigint)
   LANGUAGE sql STABLE PARALLEL UNSAFE
+  SET row_security = off
 BEGIN ATOMIC
   SELECT s.org_id, credit_ledger_internal.as_bigint(s.credits_committed), credit_ledger_internal.as_bigint(s.actual_usage),
          credit_ledger_internal.as_bigint(s.credits_committed - s.actual_usage)
@@ -222,6 +224,7 @@ COMMENT ON FUNCTION @extschema@.credit_reconcile(timestamptz, timestamptz, bigin
 
 CREATE FUNCTION @extschema@.credit_campaign_status(campaign_id text, org_id text = NULL)
   RETURNS SETOF @extschema@.credit_judgement LANGUAGE sql STABLE PARALLEL UNSAFE
+  SET row_security = off
 BEGIN ATOMIC
   SELECT credit_ledger_internal.require_argument('campaign_id', campaign_id IS NULL);
   SELECT j.*
@@ -235,6 +238,7 @@ COMMENT ON FUNCTION @extschema@.credit_campaign_status(text, text) IS
 CREATE FUNCTION @extschema@.credit_orphaned_authorizations(older_than interval = '1 hour')
   RETURNS TABLE (authorization_id text, org_id text, campaign_id text, amount bigint, created_at timestamptz, expires_at timestamptz)
   LANGUAGE sql STABLE PARALLEL SAFE
+  SET row_security = off
 BEGIN ATOMIC
   SELECT credit_ledger_internal.require_argument('older_than', older_than IS NULL);
   SELECT l.authorization_id, l.org_id, l.campaign_id, l.amount, l.created_at, l.expires_at

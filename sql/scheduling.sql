@@ -77,6 +77,7 @@ COMMENT ON FUNCTION @extschema@.credit_unschedule_jobs() IS
 CREATE FUNCTION @extschema@.credit_reconciliation_health(as_of timestamptz = NULL)
   RETURNS TABLE (last_run_at timestamptz, overdue_at timestamptz, overdue boolean, findings_open bigint, detail text)
   LANGUAGE sql STABLE PARALLEL SAFE
+  SET row_security = off
 BEGIN ATOMIC
   SELECT d.last_run_at, d.overdue_at, coalesce(d.overdue_at < coalesce(as_of, now()), false), d.findings_open,
          CASE WHEN d.overdue_at IS NULL THEN 'no run was made and no usage source is registered'
@@ -97,8 +98,9 @@ COMMENT ON FUNCTION @extschema@.credit_reconciliation_health(timestamptz) IS
   'whether reconciliation is overdue at an instant (NULL: now): the last run came to its end longer ago than credit_ledger.reconciliation_overdue_after';
 
 CREATE FUNCTION @extschema@.credit_check_reconciliation(as_of timestamptz = NULL)
-  RETURNS boolean LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  RETURNS boolean LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
+  SET row_security = off
 AS $$
 DECLARE
   health record;

@@ -31,6 +31,7 @@ COMMENT ON FUNCTION credit_ledger_internal.take_counters() IS
 CREATE FUNCTION @extschema@.credit_commit_failure_rate(period interval = '1 hour',
     OUT attempts bigint, OUT failures bigint, OUT causes jsonb, OUT settled_by_timeout bigint, OUT rate numeric)
   LANGUAGE sql STABLE PARALLEL SAFE
+  SET row_security = off
 BEGIN ATOMIC
   SELECT credit_ledger_internal.require_argument('period', period IS NULL);
   WITH counted AS (

@@ -5,7 +5,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(18);
+SELECT plan(19);
 
 CREATE FUNCTION pg_temp.columns(relation regclass)
 RETURNS TABLE (name text, type text, not_null boolean, collation_name text, default_value text) LANGUAGE sql AS $$
@@ -29,7 +29,10 @@ SELECT results_eq(
            ('low_balance_threshold', 'bigint', false, NULL, NULL),
            ('frozen', 'boolean', true, NULL, 'false'),
            ('created_at', 'timestamp with time zone', true, NULL, NULL),
-           ('metadata', 'jsonb', false, NULL, NULL)$$,
+           ('metadata', 'jsonb', false, NULL, NULL),
+           ('lot_balance', 'bigint', false, NULL, NULL),
+           ('lot_held', 'bigint', false, NULL, NULL),
+           ('lot_expires_at', 'timestamp with time zone', false, NULL, NULL)$$,
   'columns of credit_account');
 
 PREPARE columns_of_credit_ledger AS
@@ -40,6 +43,7 @@ PREPARE columns_of_credit_ledger AS
          ('status', 'credit_status', true, NULL, NULL),
          ('amount', 'bigint', true, NULL, NULL),
          ('authorized_amount', 'bigint', true, NULL, NULL),
+         ('committed_amount', 'bigint', false, NULL, NULL),
          ('refunded_amount', 'bigint', true, NULL, '0'),
          ('timeout_action', 'credit_timeout_action', true, NULL, NULL),
          ('created_at', 'timestamp with time zone', true, NULL, NULL),
@@ -47,7 +51,9 @@ PREPARE columns_of_credit_ledger AS
          ('settled_at', 'timestamp with time zone', false, NULL, NULL),
          ('settled_by', 'credit_actor', false, NULL, NULL),
          ('reason', 'text', false, 'default', NULL),
-         ('metadata', 'jsonb', false, NULL, NULL);
+         ('metadata', 'jsonb', false, NULL, NULL),
+         ('lots', 'bigint[]', false, NULL, NULL),
+         ('committed_lots', 'bigint[]', false, NULL, NULL);
 SELECT results_eq(format('SELECT * FROM pg_temp.columns(%L)', relation), 'columns_of_credit_ledger', 'columns of ' || relation)
 FROM string_to_table('credit_ledger credit_ledger_open credit_ledger_settled credit_ledger_settled_default', ' ') AS relation;
 
@@ -61,9 +67,26 @@ PREPARE columns_of_credit_entry AS
          ('reason', 'text', false, 'default', NULL),
          ('balance_after', 'bigint', true, NULL, NULL),
          ('created_at', 'timestamp with time zone', true, NULL, NULL),
-         ('metadata', 'jsonb', false, NULL, NULL);
+         ('metadata', 'jsonb', false, NULL, NULL),
+         ('lots', 'bigint[]', false, NULL, NULL),
+         ('effective_at', 'timestamp with time zone', false, NULL, NULL);
 SELECT results_eq(format('SELECT * FROM pg_temp.columns(%L)', relation), 'columns_of_credit_entry', 'columns of ' || relation)
 FROM string_to_table('credit_entry credit_entry_default', ' ') AS relation;
+
+SELECT results_eq(
+  $$SELECT * FROM pg_temp.columns('credit_lot')$$,
+  $$VALUES ('org_id', 'text', true, 'C', NULL),
+           ('lot_no', 'bigint', true, NULL, NULL),
+           ('amount', 'bigint', true, NULL, NULL),
+           ('remaining', 'bigint', true, NULL, NULL),
+           ('held', 'bigint', true, NULL, '0'),
+           ('absorbed', 'bigint', true, NULL, '0'),
+           ('priority', 'integer', true, NULL, '100'),
+           ('voided', 'boolean', true, NULL, 'false'),
+           ('expires_at', 'timestamp with time zone', false, NULL, NULL),
+           ('created_at', 'timestamp with time zone', true, NULL, NULL),
+           ('closed_at', 'timestamp with time zone', false, NULL, NULL)$$,
+  'columns of credit_lot');
 
 SELECT results_eq(
   $$SELECT * FROM pg_temp.columns('credit_idempotency')$$,

@@ -8,8 +8,8 @@ SELECT plan(11);
 SELECT enum_has_labels('credit_status', '{authorized,committed,reverted}');
 SELECT enum_has_labels('credit_timeout_action', '{commit,revert}');
 SELECT enum_has_labels('credit_actor', '{caller,timeout}');
-SELECT enum_has_labels('credit_entry_kind', '{grant,commit,refund,true_up,adjustment}');
-SELECT enum_has_labels('credit_operation', '{grant,adjust,authorize,refund}');
+SELECT enum_has_labels('credit_entry_kind', '{grant,commit,refund,true_up,adjustment,expiry,void}');
+SELECT enum_has_labels('credit_operation', '{grant,adjust,authorize,refund,void}');
 SELECT enum_has_labels('credit_health_status', '{ok,warning,critical}');
 
 CREATE FUNCTION pg_temp.attributes(type regtype) RETURNS TABLE (name text, type_name text, collation_name text) LANGUAGE sql AS $$
@@ -39,8 +39,9 @@ SELECT results_eq(
   'attributes of credit_authorization');
 SELECT results_eq(
   $$SELECT * FROM pg_temp.attributes('credit_authorization_item')$$,
-  $$SELECT 'ord', 'integer', NULL UNION ALL (SELECT * FROM pg_temp.attributes('credit_authorization'))$$,
-  'attributes of credit_authorization_item: its place, and those of credit_authorization');
+  $$SELECT 'ord', 'integer', NULL UNION ALL (SELECT * FROM pg_temp.attributes('credit_authorization'))
+    UNION ALL VALUES ('sqlstate', 'text', 'default'), ('message', 'text', 'default')$$,
+  'attributes of credit_authorization_item: its place, those of credit_authorization, and what refused it');
 SELECT results_eq(
   $$SELECT * FROM pg_temp.attributes('credit_movement')$$,
   $$VALUES ('org_id', 'text', 'C'),
