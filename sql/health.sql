@@ -3,6 +3,42 @@
 CREATE TYPE @extschema@.credit_health_status AS ENUM ('ok', 'warning', 'critical');
 COMMENT ON TYPE @extschema@.credit_health_status IS 'how a check of credit_health turned out';
 
+CREATE FUNCTION credit_ledger_internal.ownership_repair()
+  RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  WITH owner AS (
+    SELECT c.relowner AS of_tables, c.relnamespace AS schema,
+           (SELECT p.proowner FROM pg_proc p WHERE p.oid = '@extschema@.credit_maintain()'::regprocedure) AS of_functions
+    FROM pg_class c
+    WHERE c.oid = '@extschema@.credit_account'::regclass
+  ), member AS (
+    SELECT d.classid, d.objid
+    FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credit_ledger'
+    WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+  ), repair (statement) AS (
+    SELECT format('ALTER FUNCTION %s OWNER TO %I', p.oid::regprocedure, pg_get_userbyid(o.of_tables))
+    FROM owner o, pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
+    WHERE p.prosecdef AND NOT pg_has_role(p.proowner, o.of_tables, 'USAGE')
+  UNION ALL
+    SELECT format('ALTER TABLE %s OWNER TO %I', c.oid::regclass, pg_get_userbyid(o.of_tables))
+    FROM owner o, pg_class c
+    WHERE c.relkind IN ('r', 'p')
+      AND (c.oid IN (SELECT m.objid FROM member m WHERE m.classid = 'pg_class'::regclass)
+           OR c.oid IN (SELECT t.relid FROM pg_partition_tree('@extschema@.credit_ledger'::regclass) t)
+           OR c.oid IN (SELECT t.relid FROM pg_partition_tree('@extschema@.credit_entry'::regclass) t))
+      AND NOT pg_has_role(o.of_functions, c.relowner, 'USAGE') AND c.relowner <> o.of_tables
+  UNION ALL
+    SELECT format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', n.nspname, pg_get_userbyid(o.of_functions))
+    FROM owner o JOIN pg_namespace n ON n.oid IN (o.schema, 'credit_ledger_internal'::regnamespace)
+    WHERE NOT has_schema_privilege(o.of_functions, n.oid, 'USAGE')
+       OR n.oid = o.schema AND NOT has_schema_privilege(o.of_functions, n.oid, 'CREATE')
+  )
+  SELECT string_agg(r.statement, '; ' ORDER BY r.statement) FROM repair r;
+END;
+COMMENT ON FUNCTION credit_ledger_internal.ownership_repair() IS
+  'what to type so that the functions that write tables by SQL may write them; NULL: nothing';
+
 CREATE FUNCTION @extschema@.credit_health(OUT check_name text, OUT status @extschema@.credit_health_status, OUT detail text, OUT what_to_do text)
   RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED
   SET search_path = pg_catalog, pg_temp
@@ -138,6 +174,14 @@ BEGIN
                        'See cron.job_run_details and the server''s log; then SELECT credit_run_reconciliation().'
                      WHEN reconciliation.findings_open > 0 THEN
                        'SELECT * FROM credit_finding WHERE resolved_at IS NULL; then credit_resolve_finding().' END;
+  RETURN NEXT;
+
+  -- What writes tables by SQL does so with the rights of its function's owner.
+  check_name := 'owner';
+  what_to_do := credit_ledger_internal.ownership_repair();
+  status := CASE WHEN what_to_do IS NULL THEN 'ok' ELSE 'critical' END::@extschema@.credit_health_status;
+  detail := CASE WHEN what_to_do IS NULL THEN 'functions may write the tables'
+                 ELSE 'functions may not write all tables: they, and tables, were given to different owners' END;
   RETURN NEXT;
 END
 $$;

@@ -48,7 +48,7 @@ DECLARE
     'credit_orphaned_authorizations,credit_reconciliation_health,credit_health,credit_recent_failures,credit_worker_status}'::text[];
   -- What functions call with the rights of whoever called them. None of it writes.
   helpers constant text[] := '{require_account,require_argument,setting,last_entry_before,discrepancies,misplaced_rows,'
-    'judge_campaigns,touched_campaigns,as_bigint,usage,read_usage,of_every_source,require_usage_columns,campaign_of_day,'
+    'ownership_repair,judge_campaigns,touched_campaigns,as_bigint,usage,read_usage,of_every_source,require_usage_columns,campaign_of_day,'
     'start_of_day,day_of}'::text[];
   statement text;
 BEGIN

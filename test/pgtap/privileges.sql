@@ -5,7 +5,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(34);
+SELECT plan(44);
 
 CREATE ROLE credit_test_nobody;
 CREATE ROLE credit_test_reader;
@@ -73,7 +73,7 @@ SELECT results_eq(
 SELECT bag_eq(
   format($$SELECT name FROM function WHERE is_helper AND has_function_privilege(%L, oid, 'EXECUTE')$$, 'credit_test_' || level),
   $$VALUES ('require_account'), ('require_argument'), ('setting'), ('last_entry_before'), ('discrepancies'),
-           ('misplaced_rows'), ('judge_campaigns'), ('touched_campaigns'), ('as_bigint'),
+           ('misplaced_rows'), ('ownership_repair'), ('judge_campaigns'), ('touched_campaigns'), ('as_bigint'),
            ('usage'), ('read_usage'), ('of_every_source'), ('require_usage_columns'), ('campaign_of_day'), ('start_of_day'), ('day_of')$$,
   'of the helpers, level ' || level || ' may call those that only look')
 FROM string_to_table('reader operator', ' ') AS level;
@@ -155,6 +155,24 @@ RESET ROLE;
 SELECT throws_ok($$SELECT credit_grant_privileges('credit_test_app', 'owner')$$, '22023', NULL, 'there is no other level');
 SELECT throws_ok($$SELECT credit_grant_privileges(NULL, 'app')$$, '22004', NULL, 'role must not be NULL');
 SELECT throws_ok($$SELECT credit_grant_privileges('credit_test_app', NULL)$$, '22004', NULL, 'level must not be NULL');
+
+-- An operator maintains and makes partitions with the rights of the owner. Where owners have parted, health says what to type.
+SET LOCAL ROLE credit_test_operator;
+SELECT lives_ok('SELECT ' || call, 'an operator calls ' || call)
+FROM string_to_table('credit_maintain() credit_create_partitions(1) credit_check_reconciliation() credit_sweep()', ' ') AS call;
+RESET ROLE;
+SELECT is(what_to_do, NULL, 'owners are as they should be') FROM credit_health() WHERE check_name = 'owner';
+ALTER TABLE credit_stat OWNER TO credit_test_reader;
+SELECT is(what_to_do, NULL, 'a superuser''s functions may write everybody''s tables') FROM credit_health() WHERE check_name = 'owner';
+CREATE ROLE credit_test_owner;
+ALTER FUNCTION credit_maintain() OWNER TO credit_test_owner;
+SELECT throws_ok('SELECT credit_maintain()', '42501', NULL, 'functions that were given away fail');
+SELECT ok(status = 'critical' AND what_to_do LIKE '%ALTER FUNCTION public.credit_maintain() OWNER TO%', 'and health tells what to type')
+FROM credit_health() WHERE check_name = 'owner';
+SELECT what_to_do AS repair FROM credit_health() WHERE check_name = 'owner' \gset
+:repair;
+SELECT lives_ok('SELECT credit_maintain()', 'which repairs it');
+SELECT is(what_to_do, NULL, 'and nothing is left to do') FROM credit_health() WHERE check_name = 'owner';
 SELECT is_empty($$SELECT * FROM credit_verify('privileges')$$, 'the ledger is sound');
 
 SELECT * FROM finish();
