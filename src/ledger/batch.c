@@ -18,7 +18,9 @@
  * A refusal that is skipped costs no subtransaction: verbs raise errors of
  * class LC before they write, and where they hold nothing that an abort would
  * have to let go (scans, locks on buffers, snapshots), so there is nothing to
- * roll back.  Any other error ends the call.
+ * roll back.  Any other error ends the call; so does one of this class that
+ * was raised while a row is written, by somebody's trigger, which may have
+ * called us again.
  *
  *-------------------------------------------------------------------------
  */
@@ -381,7 +383,7 @@ catch_refusal(clBatch *batch)
 	ErrorData *error = CopyErrorData();
 	const clRefusal *refusal;
 
-	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_CL_CLASS)
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_CL_CLASS || cl_unit_is_writing(batch->unit))
 		PG_RE_THROW();
 	FlushErrorState();
 	refusal = cl_tally_refuse(batch->tally, error->sqlerrcode, error->message);

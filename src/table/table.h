@@ -25,6 +25,7 @@ struct clUnit
 	uint64 messages;   /* so many invalidations had come in when it was taken */
 	LOCKMODE lockmode; /* ROW EXCLUSIVE: a unit that writes */
 	List *relations;   /* of clRelation */
+	bool writing;	   /* a row is being written: code of others may run */
 	bool flushing;	   /* rows that were collected are being inserted */
 	bool bulk;		   /* insertions are collected, see cl_unit_begin_bulk */
 };

@@ -62,6 +62,12 @@ cl_unit_is_flushing(const clUnit *unit)
 	return unit->flushing;
 }
 
+bool
+cl_unit_is_writing(const clUnit *unit)
+{
+	return unit->writing;
+}
+
 void
 cl_unit_refresh(clUnit *unit)
 {

@@ -34,6 +34,13 @@ extern clUnit *cl_unit_begin_bulk(const char *what);
 /* Whether it is making insertions that it collected: errors are about those then. */
 extern bool cl_unit_is_flushing(const clUnit *unit);
 
+/*
+ * Whether it is writing a row, so that an error may be one of a trigger or a
+ * constraint that somebody put on the table, and of what these called.  Such
+ * an error must not be caught without a subtransaction.
+ */
+extern bool cl_unit_is_writing(const clUnit *unit);
+
 /* Let the unit see its own writes and what has been committed meanwhile. */
 extern void cl_unit_refresh(clUnit *unit);
 extern void cl_unit_end(clUnit *unit);

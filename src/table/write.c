@@ -58,7 +58,9 @@ void
 cl_relation_insert(clUnit *unit, clRelation *rel, clRow *row)
 {
 	(void) relation_target(unit, rel);
+	unit->writing = true;
 	relation_store(unit, rel, row, NULL);
+	unit->writing = false;
 }
 
 /*
@@ -75,6 +77,7 @@ cl_relation_insert_absent(clUnit *unit, clRelation *rel, int nkeys, const clKey 
 	List *recheck = NIL;
 	bool conflict;
 
+	unit->writing = true;
 	cl_form_row(rel, row, slot);
 	if (!rel->shape->in_order)
 		cl_form_defaults(unit, rel, slot);
@@ -93,6 +96,7 @@ cl_relation_insert_absent(clUnit *unit, clRelation *rel, int nkeys, const clKey 
 			/* The caller did not see it, so its snapshot is older. */
 			if (IsolationUsesXactSnapshot())
 				cl_relation_require_unchanged(rel, TM_Updated);
+			unit->writing = false;
 			return false;
 		}
 
@@ -105,6 +109,7 @@ cl_relation_insert_absent(clUnit *unit, clRelation *rel, int nkeys, const clKey 
 	} while (conflict);
 
 	ExecARInsertTriggers(estate, target, slot, recheck, NULL);
+	unit->writing = false;
 	return true;
 }
 
@@ -121,6 +126,7 @@ cl_relation_update(clUnit *unit, clRelation *rel, clRow *row)
 	clUpdateIndexes indexes = CL_NO_INDEXES_TO_UPDATE;
 	List *recheck = NIL;
 
+	unit->writing = true;
 	cl_form_row(rel, row, slot);
 	CheckCmdReplicaIdentity(rel->rel, CMD_UPDATE);
 	if (target->ri_TrigDesc != NULL)
@@ -139,14 +145,17 @@ cl_relation_update(clUnit *unit, clRelation *rel, clRow *row)
 	}
 	ExecARUpdateTriggers(estate, target, NULL, NULL, &tid, NULL, slot, recheck, NULL, false);
 	row->place.tid = slot->tts_tid;
+	unit->writing = false;
 }
 
 void
 cl_relation_move(clUnit *unit, clRelation *from, clRelation *to, clRow *row)
 {
 	(void) relation_target(unit, to);
+	unit->writing = true;
 	relation_delete(unit, from, row);
 	relation_store(unit, to, row, from);
+	unit->writing = false;
 }
 
 static void
@@ -203,6 +212,7 @@ cl_relation_flush(clUnit *unit, clRelation *rel)
 {
 	MemoryContext caller = MemoryContextSwitchTo(GetPerTupleMemoryContext(unit->estate));
 
+	unit->writing = true;
 	unit->flushing = true;
 	relation_open_indexes(unit, rel, false);
 	for (int i = 0; i < rel->bulk_count; i++)
@@ -215,6 +225,7 @@ cl_relation_flush(clUnit *unit, clRelation *rel)
 	}
 	rel->bulk_count = 0;
 	unit->flushing = false;
+	unit->writing = false;
 	MemoryContextSwitchTo(caller);
 	ResetPerTupleExprContext(unit->estate);
 }

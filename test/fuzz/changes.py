@@ -25,7 +25,8 @@ CHANGES = [
     "CREATE OR REPLACE TRIGGER fuzz_after AFTER INSERT OR UPDATE OR DELETE ON {leaf} FOR EACH ROW EXECUTE FUNCTION fuzz_again()",
     "CREATE CONSTRAINT TRIGGER fuzz_deferred AFTER INSERT OR UPDATE ON {leaf} INITIALLY DEFERRED"
     " FOR EACH ROW EXECUTE FUNCTION fuzz_again()",
-    "DROP TRIGGER IF EXISTS fuzz_before ON {leaf}", "DROP TRIGGER IF EXISTS fuzz_after ON {leaf}",
+    "CREATE OR REPLACE TRIGGER fuzz_refuse BEFORE INSERT OR UPDATE OR DELETE ON {leaf} FOR EACH ROW EXECUTE FUNCTION fuzz_refuse()",
+    "DROP TRIGGER IF EXISTS fuzz_refuse ON {leaf}", "DROP TRIGGER IF EXISTS fuzz_before ON {leaf}", "DROP TRIGGER IF EXISTS fuzz_after ON {leaf}",
     "DROP TRIGGER IF EXISTS fuzz_deferred ON {leaf}",
     "CREATE TABLE IF NOT EXISTS fuzz_customer (org_id text COLLATE \"C\" REFERENCES credit_account)",
     "INSERT INTO fuzz_customer SELECT org_id FROM credit_account", "DELETE FROM fuzz_customer", "DROP TABLE IF EXISTS fuzz_customer",
@@ -62,6 +63,15 @@ BEGIN
     PERFORM public.credit_grant('mirror', 1, gen_random_uuid()::text);
   END IF;
   RETURN NULL;
+END $$;
+-- Is refused by the ledger itself, now and then.
+CREATE FUNCTION fuzz_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF random() < 0.2 AND pg_trigger_depth() < 2 THEN
+    PERFORM public.credit_charge('mirror', 1000000000000000, gen_random_uuid()::text);
+  END IF;
+  IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+  RETURN NEW;
 END $$;
 """
 

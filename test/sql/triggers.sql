@@ -282,6 +282,26 @@ SELECT balance_after FROM credit_grant('triggers-newer', 10, 'opening');
 SELECT pg_temp.refusal('SET CONSTRAINTS of_an_organisation IMMEDIATE');
 ROLLBACK;
 
+-- What a trigger's own call of the ledger is refused ends the whole call, also where refused items are skipped: the
+-- trigger's transaction is the call's.
+BEGIN;
+SELECT balance_after FROM credit_grant('triggers-poor', 1, 'opening');
+CREATE FUNCTION mirror() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.campaign_id = 'mirrored' THEN
+    PERFORM credit_charge('triggers-poor', 100, NEW.campaign_id);
+  END IF;
+  RETURN NEW;
+END
+$$;
+CREATE TRIGGER mirror BEFORE INSERT ON credit_ledger_open FOR EACH ROW EXECUTE FUNCTION mirror();
+SELECT pg_temp.refusal($$
+  SELECT credit_authorize_many('{triggers,triggers}', '{1,2}', '{plain,mirrored}', skip_refused => true)$$);
+SELECT ord, status, sqlstate
+FROM credit_authorize_many('{triggers,triggers}', '{1,20000}', '{plain,dear}', skip_refused => true);
+SELECT * FROM credit_verify();
+ROLLBACK;
+
 -- Indexes of the user's own are kept up: a unique one refuses, another finds what was written.
 BEGIN;
 CREATE UNIQUE INDEX one_hold ON credit_ledger_open (upper(org_id)) WHERE org_id = 'triggers';
