@@ -43,24 +43,22 @@ done_testing();
 
 sub die_between
 {
-	my ($first, $second, $third) = map { session($_) } qw(first second third);
+	my ($first, $second, $third, $watcher) = map { session($_) } qw(first second third watcher);
 
-	stop_in_flush($first);
+	stop_in_flush($first, $second, $watcher);
 
-	call($second, q{SELECT credit_authorize('acme', 200, 'second')});
-	waits_for_the_flush('second');
-	call($third, q{
+	call($third, qq{
 		BEGIN;
 		SELECT credit_grant('globex', 30, 'third');
-		SELECT credit_commit(authorization_id) FROM credit_ledger WHERE campaign_id = 'second';
+		SELECT credit_commit(authorization_id) FROM credit_ledger WHERE campaign_id = 'second-$attempt';
 		COMMIT});
-	waits_for_the_flush('third');
+	waits_for_the_flush('third', 'COMMIT') or die 'the third session does not wait for the flush';
 	is(accounts(), "acme|800|101\nglobex|1030|0", 'everybody reads what all three wrote');
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE application_name IN ('first', 'second', 'third') AND state = 'active'}),
 		'3', 'none of the three is answered');
 
 	kill_server($node);
-	$_->{run}->kill_kill foreach $first, $second, $third;
+	$_->{run}->kill_kill foreach $first, $second, $third, $watcher;
 	is(accounts(), "acme|1000|1\nglobex|1000|0", 'it is as if none of them had called');
 	is($node->safe_psql('postgres', q{SELECT replayed FROM credit_authorize('acme', 1, 'answered before')}),
 		't', 'what was answered is there');
@@ -83,34 +81,48 @@ sub call
 	$session->query_until(qr/called/, "\\echo called\n$sql;\n\\echo answered\n");
 }
 
-# Authorizes 100 credits and stops the backend while it waits for company, its commit to be seen and not yet flushed. If
-# we come too late, the hold is given back, and the next attempt is made.
+# Has the first session authorize 100 credits, and its backend stopped while it waits for company, its commit to be seen
+# and not yet flushed: by another session, which is quick enough even where the machine is busy. Then the second, which
+# authorizes 200, waits for the lock that the first one holds. If that one was stopped too early or too late, the second is
+# answered: the holds are given back, and the next attempt is made.
 sub stop_in_flush
 {
-	my ($session) = @_;
-	my $backend = $session->query_safe('SELECT pg_backend_pid()');
+	my ($first, $second, $watcher) = @_;
+	my $backend = $first->query_safe('SELECT pg_backend_pid()');
 
 	for (1 .. 100)
 	{
 		$attempt++;
-		call($session, "SELECT credit_authorize('acme', 100, 'first-$attempt')");
-		$node->poll_query_until('postgres', q{SELECT held = 101 FROM credit_balance('acme')}) or die 'nothing is held';
-		kill 'STOP', $backend;
-		return if $node->safe_psql('postgres', 'SELECT pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn()') eq 't';
+		call($watcher, qq{
+			DO \$\$
+			BEGIN
+				WHILE (SELECT held <> 101 FROM credit_account WHERE org_id = 'acme') LOOP
+				END LOOP;
+				COPY (SELECT) TO PROGRAM 'kill -STOP $backend';
+			END
+			\$\$});
+		call($first, "SELECT credit_authorize('acme', 100, 'first-$attempt')");
+		$watcher->query_until(qr/answered/, '');
+		call($second, "SELECT credit_authorize('acme', 200, 'second-$attempt')");
+		return if waits_for_the_flush('second', "second-$attempt");
 		kill 'CONT', $backend;
-		$session->query_until(qr/answered/, '');
-		$session->query_safe("SELECT credit_revert(authorization_id) FROM credit_ledger_open WHERE campaign_id = 'first-$attempt'");
+		$_->query_until(qr/answered/, '') foreach $first, $second;
+		$first->query_safe("SELECT credit_revert(authorization_id) FROM credit_ledger_open WHERE campaign_id LIKE '%-$attempt'");
 	}
 	die 'the flush is always done already';
 }
 
+# Whether a session with such a statement waits for the flush, and not for its next one.
 sub waits_for_the_flush
 {
-	my ($name) = @_;
+	my ($name, $statement) = @_;
+	my $session = "FROM pg_stat_activity WHERE application_name = '$name'";
 
-	$node->poll_query_until('postgres',
-		"SELECT wait_event LIKE 'WALWrite%' FROM pg_stat_activity WHERE application_name = '$name'")
-	  or die "the $name session does not wait for the flush";
+	$node->poll_query_until(
+		'postgres', qq{
+		SELECT query LIKE '%$statement%' AND (state = 'idle' OR wait_event_type = 'LWLock' AND wait_event LIKE 'WALWrite%')
+		$session}) or die "the $name session neither waits for the flush nor is answered";
+	return $node->safe_psql('postgres', "SELECT state $session") eq 'active';
 }
 
 sub accounts
