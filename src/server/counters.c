@@ -316,8 +316,11 @@ counters_save(FILE *file)
 	hash_seq_init(&scan, counters);
 	while ((counter = hash_seq_search(&scan)) != NULL)
 	{
-		SavedCounter record = {counter->key, pg_atomic_read_u64(&counter->count)};
+		SavedCounter record;
 
+		memset(&record, 0, sizeof(record)); /* the padding goes into the file, too */
+		record.key = counter->key;
+		record.count = pg_atomic_read_u64(&counter->count);
 		saved = saved && fwrite(&record, sizeof(record), 1, file) == 1;
 	}
 	return saved;

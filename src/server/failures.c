@@ -69,9 +69,15 @@ cl_failures_init(void)
 void
 cl_failures_add(clCall call, const char *org_id, const char *authorization_id, int sqlstate, const char *message)
 {
-	Failure failure = {GetCurrentTimestamp(), MyDatabaseId, call, sqlstate};
+	Failure failure;
 	int length = pg_mbcliplen(message, strlen(message), MAX_MESSAGE - 1);
 
+	/* All of it goes into a file in the end, the padding and what texts leave over, too. */
+	memset(&failure, 0, sizeof(failure));
+	failure.failed_at = GetCurrentTimestamp();
+	failure.database = MyDatabaseId;
+	failure.call = call;
+	failure.sqlstate = sqlstate;
 	strlcpy(failure.org_id, org_id != NULL ? org_id : "", sizeof(failure.org_id));
 	strlcpy(failure.authorization_id, authorization_id != NULL ? authorization_id : "",
 			sizeof(failure.authorization_id));
