@@ -103,7 +103,8 @@ CREATE TABLE @extschema@.credit_ledger_open PARTITION OF @extschema@.credit_ledg
   WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE @extschema@.credit_ledger_open IS 'live holds; small however long the history is';
 CREATE INDEX credit_ledger_open_expires_at_idx ON @extschema@.credit_ledger_open (expires_at);
-CREATE INDEX credit_ledger_open_org_id_created_at_idx ON @extschema@.credit_ledger_open (org_id, created_at);
+-- Not by created_at, as the settled ones: a call that lacks credits looks for its organisation's expired holds.
+CREATE INDEX credit_ledger_open_org_id_expires_at_idx ON @extschema@.credit_ledger_open (org_id, expires_at);
 
 CREATE TABLE @extschema@.credit_ledger_settled PARTITION OF @extschema@.credit_ledger
   FOR VALUES IN ('committed', 'reverted') PARTITION BY RANGE (created_at);

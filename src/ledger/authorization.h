@@ -75,9 +75,9 @@ extern void cl_authorization_insert(clUnit *unit, const clAuthorization *authori
  */
 extern void cl_authorization_store(clUnit *unit, clAuthorization *authorization);
 
-/* Live holds that expired before an instant, oldest first; or those of an organisation, expired or not. */
+/* Live holds that expired before an instant, oldest first; or those of an organisation. */
 extern clScan *cl_authorization_scan_expired(clUnit *unit, TimestampTz as_of);
-extern clScan *cl_authorization_scan_open(clUnit *unit, text *org_id);
+extern clScan *cl_authorization_scan_expired_of(clUnit *unit, text *org_id, TimestampTz as_of);
 extern bool cl_authorization_next(clUnit *unit, clScan *scan, clAuthorization *authorization);
 
 #endif /* CL_AUTHORIZATION_H */

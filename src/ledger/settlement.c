@@ -254,15 +254,14 @@ cl_make_available(clUnit *unit, clAccount *account, int64 amount, const text *ex
 static List *
 expired_holds(clUnit *unit, const clAccount *account, const text *except)
 {
-	TimestampTz wall = GetCurrentTimestamp();
-	clScan *scan = cl_authorization_scan_open(unit, account->org_id);
+	clScan *scan = cl_authorization_scan_expired_of(unit, account->org_id, GetCurrentTimestamp());
 	clAuthorization hold;
 	List *holds = NIL;
 
 	while (cl_authorization_next(unit, scan, &hold))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (hold.expires_at < wall && !cl_identifier_equal(hold.authorization_id, except))
+		if (!cl_identifier_equal(hold.authorization_id, except))
 		{
 			clAuthorization *kept = palloc(sizeof(clAuthorization));
 
