@@ -11,13 +11,14 @@ from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from itertools import product
 
-from plan import READ_COMMITTED, ROLLBACK_TO, SAVEPOINT
-from reference import Ledger, Moment, Organisation, Refused
+from plan import READ_COMMITTED, ROLLBACK_TO, SAVEPOINT, Call
+from reference import ACCOUNT_NOT_FOUND, AUTHORIZATION_NOT_FOUND, Ledger, Moment, Organisation, Refused
 from session import DEADLOCK, SERIALIZATION_FAILURE, Answer, End, Turn
 
 READERS = ("balance", "statement")
 AUTHORIZATION_ID = re.compile(r"auth-[0-7][0-9A-HJKMNP-TV-Z]{25}")
-INSTANTS = {"commit": "settled_at", "revert": "settled_at", "account_configure": "updated_at"}
+INSTANTS = {"commit": "settled_at", "revert": "settled_at"}
+NOT_FOUND = (ACCOUNT_NOT_FOUND, AUTHORIZATION_NOT_FOUND)
 PRIMARY_KEYS = {
     "credit_account": ("org_id",), "credit_ledger": ("authorization_id",), "credit_entry": ("org_id", "entry_no"),
     "credit_idempotency": ("org_id", "operation", "idempotency_key")}
@@ -99,7 +100,7 @@ class Judge:
 
     def _judge_event(self, event):
         if isinstance(event, Answer):
-            self.outcomes[event.call.verb + ("_many" if event.call.many else ""), summary(event)] += 1
+            self.outcomes.update((event.call.name, outcome) for outcome in summaries(event))
             self._judge_answer(event)
         elif isinstance(event, Turn):
             self._turn(event)
@@ -133,43 +134,72 @@ class Judge:
         expect(found in possible, "the outcome is not as it should be; found, possible:", found, *possible)
 
     def _judge_effect(self, event):
+        expect(len(event.answer) == len(event.call.items), "there are too many answers, or too few")
         accounts = {account["org_id"]: account for account in event.rows["account"]}
+        event = self._judge_not_found(event)
         after = {}
         for org_id in self._org_ids(event):
             before = self._state(org_id)
             after[org_id] = before.copy()
             self._lock(event.transaction, before)
-            self._judge_clock(before, event)
+            self._judge_clock(before, event, accounts)
         try:
             expected = carry_out(event, after, accounts)
         except Refused as refused:
             raise Disagreement(f"the call should have been refused with {refused.sqlstate}") from None
+        self._count_timeouts(after)
         self._current.update(after)
 
         if event.call.many:
             take_over_last_use(after, accounts)
-        expect(len(event.answer) == len(expected), "there are too many answers, or too few")
         for expected_answer, answer in zip(expected, event.answer):
             expect_same("answer", expected_answer, answer)
         self._judge_ids(event, after)
         for account in event.rows["account"]:
-            expect_same("account", asdict(after[account["org_id"]].account), account)
+            if account["org_id"] in after:
+                expect_same("account", asdict(after[account["org_id"]].account), account)
         for row in event.rows["authorization"]:
-            expect_same("authorization", asdict(after[row["org_id"]].authorizations[row["authorization_id"]]), row)
+            if row["org_id"] in after:
+                expect_same("authorization", asdict(after[row["org_id"]].authorizations[row["authorization_id"]]), row)
         for entry in event.rows["last entry"]:
-            expect_same("last entry", asdict(after[entry["org_id"]].entries[-1]), entry)
+            if entry["org_id"] in after:
+                expect_same("last entry", asdict(after[entry["org_id"]].entries[-1]), entry)
 
-    def _judge_clock(self, before, event):
+    def _judge_not_found(self, event):
+        """The event without the items that found no row to lock: those are out of order, as calls that are refused."""
+        found = []
+        for position, answer in enumerate(event.answer):
+            if answer.get("sqlstate") not in NOT_FOUND:
+                found.append(position)
+                continue
+            expect(event.call.skip_refused and answer["ord"] == position + 1 and answer["message"],
+                   "the row of a refused item is not as it should be", answer)
+            single = replace(event, call=Call(event.call.verb, [event.call.items[position]]), answer=None,
+                             sqlstate=answer["sqlstate"])
+            self._judge_without_effect(single)
+        return replace(event, call=replace(event.call, items=[event.call.items[position] for position in found]),
+                       answer=[event.answer[position] for position in found])
+
+    def _count_timeouts(self, after):
+        """Of a call that is no sweep: what it had to settle to have its way."""
+        for org_id, state in after.items():
+            open_before = {hold.authorization_id for hold in self._state(org_id).expired()}
+            settled = [id for id in open_before if state.authorizations[id].settled_by == "timeout"]
+            self.outcomes["expired hold in the way", "settled"] += len(settled)
+
+    def _judge_clock(self, before, event, accounts):
         last = before.account and before.account.updated_at
-        for item, answer in zip(event.call.items, event.answer):
-            if answer["org_id"] == before.org_id and not answer.get("replayed"):
-                instant = instant_of(event.call.verb, item, answer)
+        for position, answer in enumerate(event.answer):
+            if answer.get("org_id") == before.org_id and not answer.get("replayed") and not answer.get("sqlstate"):
+                instant = instant_of(event, position, accounts)
                 expect(last is None or last <= instant, "the clock went backwards", last, instant)
                 last = instant
 
     def _judge_ids(self, event, organisations):
         """An id is made once, even if the transaction that made it was rolled back."""
-        for answer in event.answer if event.call.verb == "authorize" else ():
+        for answer in event.answer if event.call.verb in ("authorize", "charge") else ():
+            if answer.get("sqlstate"):
+                continue
             expect(AUTHORIZATION_ID.fullmatch(answer["authorization_id"]), "the id has another form")
             authorization = organisations[answer["org_id"]].authorizations[answer["authorization_id"]]
             made = self._made.setdefault(authorization.authorization_id, authorization)
@@ -285,7 +315,8 @@ def carry_out(event, organisations, accounts=None):
     call, ledger = event.call, Ledger(organisations)
     moments = [moment_of(event, position, accounts) for position in range(len(call.items))]
     if call.many:
-        return ledger.call_many(call.verb, moments, call.items)
+        ords = [answer["ord"] for answer in event.answer] if event.answer else range(1, len(call.items) + 1)
+        return ledger.call_many(call.verb, moments, call.items, ords, call.skip_refused)
     expected = []
     for moment, item in zip(moments, call.items):
         answer = ledger.call(call.verb, moment, item)
@@ -304,31 +335,39 @@ def moment_of(event, position, accounts):
     if accounts is None:
         return Moment(true_up_open=event.transaction.true_up_open)
     answer = event.answer[position]
-    return Moment(now=instant_of(event.call.verb, event.call.items[position], answer),
+    timed_out_at = {row["authorization_id"]: row["settled_at"]
+                    for row in [*event.rows["first charge"], *event.rows["timed out"]]}
+    if answer.get("sqlstate"):
+        return Moment(true_up_open=event.transaction.true_up_open, timed_out_at=timed_out_at)
+    return Moment(now=instant_of(event, position, accounts),
                   account_created_at=accounts[answer["org_id"]]["created_at"],
                   authorization_id=answer.get("authorization_id"),
-                  true_up_open=event.transaction.true_up_open)
+                  true_up_open=event.transaction.true_up_open, timed_out_at=timed_out_at)
 
 
 def take_over_last_use(organisations, accounts):
     """In a call of many items, an account that one of them changed is used by the replayed ones as well."""
-    for org_id, found in accounts.items():
-        account = organisations[org_id].account
+    for org_id in accounts.keys() & organisations.keys():
+        account, found = organisations[org_id].account, accounts[org_id]
         if found["updated_at"] > account.updated_at:
             organisations[org_id].account = replace(account, updated_at=found["updated_at"])
 
 
-def instant_of(verb, item, answer):
-    """When the server carried a call out, by what it answered."""
-    if verb == "extend":
-        return answer["expires_at"] - item["timeout"]
-    return answer[INSTANTS.get(verb, "created_at")]
+def instant_of(event, position, accounts):
+    """When the server carried a call out, by what it answered, or by what the account says."""
+    call, answer = event.call, event.answer[position]
+    if call.verb in ("extend", "correct", "account_configure") or call.items[position].get("final") is False:
+        return accounts[answer["org_id"]]["updated_at"]
+    return answer[INSTANTS.get(call.verb, "created_at")]
 
 
-def summary(event):
+def summaries(event):
+    """What came of the call; of each item, where some may be refused."""
     if event.sqlstate:
-        return event.sqlstate
-    return "replayed" if event.answer and event.answer[-1].get("replayed") else "done"
+        return [event.sqlstate]
+    answers = event.answer if event.call.skip_refused else event.answer[-1:]
+    outcomes = [answer.get("sqlstate") or ("replayed" if answer.get("replayed") else "done") for answer in answers]
+    return outcomes or ["done"]
 
 
 def describe(event):

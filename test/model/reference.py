@@ -6,14 +6,15 @@ altered by then is of no use. Rows are never altered in place, so copy() is chea
 can be kept. A Ledger is several organisations, and finds the one that a call is about.
 
 What only the server can know, the model is told in a Moment: the clock's instant, when a new account was made, the id
-of a new authorization, and whether the true-up window is open.
+of a new authorization, whether the true-up window is open, and when expired holds in the way were settled.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 
 LOWEST, HIGHEST = -2**63, 2**63 - 1
 COMMIT_TIMEOUT = timedelta(minutes=10)
+EXPIRED_AT_ONCE = timedelta(seconds=1)
 TIMEOUT_ACTION = "commit"
 
 INSUFFICIENT_CREDITS = "LC001"
@@ -34,6 +35,10 @@ class Refused(Exception):
     def sqlstate(self):
         return self.args[0]
 
+    @property
+    def by_ledger(self):
+        return self.sqlstate.startswith("LC")
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -41,6 +46,7 @@ class Moment:
     account_created_at: datetime = None
     authorization_id: str = None
     true_up_open: bool = True
+    timed_out_at: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Authorization:
     status: str
     amount: int
     authorized_amount: int
+    committed_amount: int
     refunded_amount: int
     timeout_action: str
     created_at: datetime
@@ -79,6 +86,21 @@ class Authorization:
     @property
     def settled_by_timeout(self):
         return self.settled_by == "timeout"
+
+    @property
+    def in_parts(self):
+        """What was charged while it was open."""
+        return self.committed_amount or 0
+
+    @property
+    def charged(self):
+        return {"authorized": self.in_parts, "committed": self.amount, "reverted": 0}[self.status]
+
+    @property
+    def expired(self):
+        """No instant is needed to tell: the plan's holds expire at once, or not before the run is over."""
+        return (self.status == "authorized" and self.created_at is not None
+                and self.expires_at - self.created_at < EXPIRED_AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -156,6 +178,19 @@ def anything(_value):
     pass
 
 
+def one_of(*names):
+    """At least one of the arguments is needed."""
+    def check(given):
+        if all(given[name] is None for name in names):
+            raise Refused(NULL_NOT_ALLOWED)
+    return check
+
+
+def total_if_not_final(given):
+    if given["final"] is False:
+        required(given["amount_used"])
+
+
 ARGUMENTS = {
     "grant": {"org_id": identifier, "amount": at_least(1), "idempotency_key": identifier, "reason": anything,
               "metadata": anything},
@@ -163,9 +198,12 @@ ARGUMENTS = {
     "authorize": {"org_id": identifier, "amount": at_least(1), "campaign_id": optional(identifier),
                   "idempotency_key": optional(identifier), "timeout": optional(timeout), "timeout_action": anything,
                   "metadata": anything},
-    "commit": {"authorization_id": identifier, "amount_used": optional(at_least(0))},
+    "charge": {"org_id": identifier, "amount": at_least(1), "campaign_id": optional(identifier),
+               "idempotency_key": optional(identifier), "metadata": anything},
+    "commit": {"authorization_id": identifier, "amount_used": optional(at_least(0)), "final": anything},
     "revert": {"authorization_id": identifier, "reason": anything},
-    "extend": {"authorization_id": identifier, "timeout": timeout},
+    "extend": {"authorization_id": identifier, "timeout": optional(timeout), "amount": optional(at_least(1))},
+    "correct": {"authorization_id": identifier, "amount_used": at_least(0), "reason": not_empty},
     "refund": {"authorization_id": identifier, "idempotency_key": identifier, "amount": optional(at_least(1)),
                "reason": anything},
     "account_configure": {"org_id": identifier, "credit_limit": optional(at_least(0)),
@@ -176,6 +214,8 @@ ARGUMENTS = {
     "sweep": {"as_of": anything, "max_rows": at_least(1)},
     "verify": {},
 }
+TOGETHER = {"authorize": one_of("campaign_id", "idempotency_key"), "charge": one_of("campaign_id", "idempotency_key"),
+            "commit": total_if_not_final, "extend": one_of("timeout", "amount")}
 
 
 def check_arguments(verb, arguments):
@@ -183,8 +223,7 @@ def check_arguments(verb, arguments):
     given = {name: arguments.get(name) for name in ARGUMENTS[verb]}
     for name, check in ARGUMENTS[verb].items():
         check(given[name])
-    if verb == "authorize" and given["campaign_id"] is None:
-        required(given["idempotency_key"])
+    TOGETHER.get(verb, anything)(given)
     return given
 
 
@@ -202,16 +241,29 @@ class Ledger:
             return []  # what it settles is for the sweep to say: see Organisation.time_out
         return getattr(self._find(checked), verb)(moment, **checked)
 
-    def call_many(self, verb, moments, items):
-        """All items or none: first every argument is looked at, then the accounts are locked in the order of org_id."""
+    def call_many(self, verb, moments, items, ords, skip_refused):
+        """All items or none, or all that are not refused. First every item is looked at, then every account is locked.
+        If what is refused may be skipped, bad arguments come before all else, and items that find no row to lock are
+        not among these."""
         checked, owners = [], []
+        if skip_refused:
+            for item in items:
+                check_arguments(verb, item)
         for item in items:
             checked.append(check_arguments(verb, item))
             owners.append(self._find(checked[-1]))
         for owner in owners:
             owner.require_account()
-        return [{"ord": ord, **getattr(owner, verb)(moment, **arguments)}
-                for ord, (owner, moment, arguments) in enumerate(zip(owners, moments, checked), start=1)]
+        answers = []
+        for ord, owner, moment, arguments in zip(ords, owners, moments, checked):
+            try:
+                answer = {**getattr(owner, verb)(moment, **arguments), "sqlstate": None}
+            except Refused as refused:
+                if not skip_refused or not refused.by_ledger:
+                    raise
+                answer = {"sqlstate": refused.sqlstate}
+            answers.append({"ord": ord, **answer})
+        return answers
 
     def _find(self, arguments):
         if "org_id" in arguments:
@@ -259,9 +311,9 @@ class Organisation:
 
         if self.account.frozen:
             raise Refused(ACCOUNT_FROZEN)
-        self._require_available(amount)
+        self._require_available(moment, amount)
         hold = Authorization(
-            moment.authorization_id, org_id, campaign_id, key, "authorized", amount, amount, 0,
+            moment.authorization_id, org_id, campaign_id, key, "authorized", amount, amount, None, 0,
             TIMEOUT_ACTION if timeout_action is None else timeout_action,
             moment.now, moment.now and moment.now + (COMMIT_TIMEOUT if timeout is None else timeout),
             None, None, None, metadata)
@@ -271,8 +323,14 @@ class Organisation:
         self._change_account(moment, held=amount)
         return self._authorization_answer(hold)
 
-    def commit(self, moment, authorization_id, amount_used):
+    def charge(self, moment, org_id, amount, campaign_id, idempotency_key, metadata):
+        answer = self.authorize(moment, org_id, amount, campaign_id, idempotency_key, timedelta(0), None, metadata)
+        return answer if answer["replayed"] else self.commit(moment, answer["authorization_id"], amount, None)
+
+    def commit(self, moment, authorization_id, amount_used, final):
         hold = self.authorizations[authorization_id]
+        if final is False:
+            return self._commit_part(moment, hold, amount_used)
         by_caller = hold.settled_by == "caller"
         if hold.status == "committed" and by_caller and amount_used in (None, hold.amount):
             return self._authorization_answer(hold, replayed=True)
@@ -285,38 +343,82 @@ class Organisation:
         if hold.status == "reverted" and by_caller:
             raise Refused(INVALID_STATUS_TRANSITION)
         self._require_true_up_open(moment, hold)
+        if used < hold.in_parts:
+            raise Refused(IDEMPOTENCY_CONFLICT)
 
-        covered = 0 if hold.status == "reverted" else hold.amount
-        self._require_available(used - covered)
+        covered = hold.authorized_amount if hold.status == "authorized" else hold.charged
+        self._require_available(moment, used - covered, but=hold)
         if hold.status == "authorized":
             self._change_account(moment, held=-hold.amount)
-            self._move(moment, "commit", -used, authorization_id)
+            self._move(moment, "commit", hold.in_parts - used, authorization_id)
         else:
             self._move(moment, "true_up", covered - used, authorization_id)
         return self._settle(moment, hold, "committed", used)
 
+    def _commit_part(self, moment, hold, total):
+        if hold.status == "committed" and hold.settled_by == "caller" and total <= hold.amount:
+            return self._authorization_answer(hold, replayed=True)
+        if hold.status != "authorized":
+            raise Refused(INVALID_STATUS_TRANSITION)
+        if total == hold.in_parts:
+            return self._authorization_answer(hold, replayed=True)
+        if total < hold.in_parts:
+            raise Refused(IDEMPOTENCY_CONFLICT)
+        if total > hold.authorized_amount:
+            raise Refused(AMOUNT_EXCEEDS_AUTHORIZATION)
+        added = total - hold.in_parts
+        self._change_account(moment, held=-added)
+        self._move(moment, "commit", -added, hold.authorization_id)
+        charged = replace(hold, amount=hold.amount - added, committed_amount=total)
+        self.authorizations[hold.authorization_id] = charged
+        return self._authorization_answer(charged)
+
     def revert(self, moment, authorization_id, reason):
         hold = self.authorizations[authorization_id]
         if hold.settled_by == "caller":
-            if hold.status == "committed":
+            if hold.status == "committed" and not hold.amount == hold.in_parts > 0:
                 raise Refused(INVALID_STATUS_TRANSITION)
             return self._authorization_answer(hold, replayed=True)
         self._require_true_up_open(moment, hold)
 
         if hold.status == "authorized":
             self._change_account(moment, held=-hold.amount)
-        elif hold.status == "committed":
-            self._move(moment, "true_up", hold.amount, authorization_id, reason=reason)
-        return self._settle(moment, hold, "reverted", hold.authorized_amount, reason)
+        else:
+            self._move(moment, "true_up", hold.charged - hold.in_parts, authorization_id, reason=reason)
+        return self._settle_without_rest(moment, hold, reason)
 
-    def extend(self, moment, authorization_id, timeout):
+    def extend(self, moment, authorization_id, timeout, amount):
         hold = self.authorizations[authorization_id]
         if hold.status != "authorized":
             raise Refused(INVALID_STATUS_TRANSITION)
-        extended = replace(hold, expires_at=moment.now and moment.now + timeout)
+        total = hold.authorized_amount if amount is None else amount
+        if total < hold.in_parts:
+            raise Refused(IDEMPOTENCY_CONFLICT)
+        expires_at = hold.expires_at
+        if timeout is not None:
+            expires_at = moment.now and max(expires_at, moment.now + timeout)
+        if (expires_at, total) == (hold.expires_at, hold.authorized_amount):
+            return self._authorization_answer(hold, replayed=True)
+        added = total - hold.authorized_amount
+        if added > 0:
+            if self.account.frozen:
+                raise Refused(ACCOUNT_FROZEN)
+            self._require_available(moment, added, but=hold)
+        extended = replace(hold, expires_at=expires_at, amount=hold.amount + added, authorized_amount=total)
         self.authorizations[authorization_id] = extended
-        self._change_account(moment)
+        self._change_account(moment, held=added)
         return self._authorization_answer(extended)
+
+    def correct(self, moment, authorization_id, amount_used, reason):
+        hold = self.authorizations[authorization_id]
+        if hold.status == "authorized":
+            raise Refused(INVALID_STATUS_TRANSITION)
+        if amount_used == hold.charged:
+            return self._authorization_answer(hold, replayed=True)
+        if amount_used < hold.refunded_amount:
+            raise Refused(REFUND_EXCEEDS_COMMITTED)
+        self._move(moment, "true_up", hold.charged - amount_used, authorization_id, reason=reason)
+        return self._settle(moment, hold, "committed", amount_used, reason)
 
     def refund(self, moment, authorization_id, idempotency_key, amount, reason):
         hold = self.authorizations[authorization_id]
@@ -341,7 +443,10 @@ class Organisation:
 
     def account_configure(self, moment, org_id, **settings):
         self._make_account(moment)
-        self.account = replace(self.account, **{name: value for name, value in settings.items() if value is not None})
+        told = {name: value for name, value in settings.items() if value is not None}
+        if told.get("low_balance_threshold") == 0:
+            told["low_balance_threshold"] = None
+        self.account = replace(self.account, **told)
         self._change_account(moment)
         return asdict(self.account)
 
@@ -351,8 +456,9 @@ class Organisation:
         self._change_account(moment, held=-hold.amount)
         if hold.timeout_action == "commit":
             self._move(moment, "commit", -hold.amount, authorization_id)
-        status = {"commit": "committed", "revert": "reverted"}[hold.timeout_action]
-        self._settle(moment, hold, status, hold.amount, settled_by="timeout")
+            self._settle(moment, hold, "committed", hold.authorized_amount, settled_by="timeout")
+        else:
+            self._settle_without_rest(moment, hold, settled_by="timeout")
 
     # ---- readers ----
 
@@ -364,6 +470,9 @@ class Organisation:
     def statement(self, _moment, org_id):
         self.require_account()
         return [asdict(entry) for entry in self.entries]
+
+    def expired(self, but=None):
+        return [hold for hold in self.authorizations.values() if hold.expired and hold != but]
 
     def expired_before(self, instant):
         return [hold for hold in self.authorizations.values()
@@ -382,9 +491,17 @@ class Organisation:
         if self.account is None:
             raise Refused(ACCOUNT_NOT_FOUND)
 
-    def _require_available(self, amount):
-        if amount > 0 and amount > self._available():
+    def _require_available(self, moment, amount, but=None):
+        """Expired holds in the way of a call are settled, but for the one that it is about, if that is enough."""
+        if amount <= 0 or amount <= self._available():
+            return
+        swept = self.copy()
+        for hold in sorted(self.expired(but), key=lambda hold: hold.expires_at):
+            now = moment.timed_out_at.get(hold.authorization_id, moment.now)
+            swept.time_out(replace(moment, now=now), hold.authorization_id)
+        if amount > swept._available():
             raise Refused(INSUFFICIENT_CREDITS)
+        self.__dict__.update(swept.__dict__)
 
     @staticmethod
     def _require_true_up_open(moment, hold):
@@ -429,6 +546,12 @@ class Organisation:
         self.authorizations[hold.authorization_id] = settled
         self._change_account(moment)
         return self._authorization_answer(settled)
+
+    def _settle_without_rest(self, moment, hold, reason=None, settled_by="caller"):
+        """What was charged in parts stays charged; without parts, the hold was for nothing."""
+        if hold.in_parts:
+            return self._settle(moment, hold, "committed", hold.in_parts, reason, settled_by)
+        return self._settle(moment, hold, "reverted", hold.authorized_amount, reason, settled_by)
 
     def _authorization_answer(self, hold, replayed=False):
         shown = ("authorization_id", "org_id", "campaign_id", "status", "amount", "authorized_amount",

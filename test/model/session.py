@@ -17,7 +17,9 @@ from plan import SERIALIZABLE, TOLD_EACH, TOLD_TOGETHER, Call, FromNow, Hold, Tr
 SERIALIZATION_FAILURE, DEADLOCK = "40001", "40P01"
 ARRAYS = {"org_id": "org_ids => %s::text[]", "amount": "amounts => %s::bigint[]",
           "campaign_id": "campaign_ids => %s::text[]", "idempotency_key": "idempotency_keys => %s::text[]",
-          "authorization_id": "authorization_ids => %s::text[]", "amount_used": "amounts_used => %s::bigint[]"}
+          "authorization_id": "authorization_ids => %s::text[]", "amount_used": "amounts_used => %s::bigint[]",
+          "metadata": "metadata => %s::jsonb[]"}
+READERS = ("balance", "statement", "verify")
 
 
 @dataclass
@@ -69,10 +71,11 @@ class History:
     def record(self, event):
         with self._lock:
             self.events.append(event)
-            if isinstance(event, Answer) and event.call.verb == "authorize" and event.answer:
+            if isinstance(event, Answer) and event.call.verb in ("authorize", "charge") and event.answer:
                 for item, answer in zip(event.call.items, event.answer):
-                    key = item.get("idempotency_key") or item["campaign_id"]
-                    self._last_id = self._ids[Hold(answer["org_id"], key)] = answer["authorization_id"]
+                    if not answer.get("sqlstate"):
+                        key = item.get("idempotency_key") or item["campaign_id"]
+                        self._last_id = self._ids[Hold(answer["org_id"], key)] = answer["authorization_id"]
 
     def authorization_id(self, hold):
         """In place of one that was refused or is still to come, the last that was made."""
@@ -133,7 +136,7 @@ class Session:
         items = [{name: self._resolve(value) for name, value in item.items()} for item in call.items]
         call = replace(call, items=items)
         if call.many:
-            sql = self._sql_of_many(call.verb, items)
+            sql = self._sql_of_many(call)
         else:
             sql = " UNION ALL ".join(self._sql_of_one(call.verb, item) for item in items)
         event = Answer(transaction, call, sql, began, asked=self._history.stamp())
@@ -141,7 +144,7 @@ class Session:
             self._cursor.execute("SAVEPOINT call")
         try:
             event.answer = self._query(sql)
-            event.rows = self._rows_left(call.verb, event.answer)
+            event.rows = self._rows_left(call, event.answer)
         except psycopg2.Error as error:
             if error.pgcode is None:
                 raise
@@ -163,29 +166,37 @@ class Session:
 
     def _sql(self, function, arguments):
         """arguments: the values, by how each is passed."""
-        values = [Json(value) if isinstance(value, dict) else value for value in arguments.values()]
+        values = [as_json(value) for value in arguments.values()]
         return self._cursor.mogrify(f"SELECT * FROM credit_{function}({', '.join(arguments)})", values).decode()
 
     def _sql_of_one(self, verb, item):
         return self._sql(verb, {f"{name} => %s": value for name, value in item.items()})
 
-    def _sql_of_many(self, verb, items):
-        each = {ARRAYS[name]: [item[name] for item in items] for name in TOLD_EACH[verb]}
-        together = {f"{name} => %s": items[0][name] for name in TOLD_TOGETHER[verb]}
-        return self._sql(f"{verb}_many", {**each, **together})
+    def _sql_of_many(self, call):
+        each = {ARRAYS[name]: [as_json(item[name]) for item in call.items] for name in TOLD_EACH[call.verb]}
+        together = {f"{name} => %s": call.items[0][name] for name in TOLD_TOGETHER[call.verb]}
+        skipping = {"skip_refused => %s": True} if call.skip_refused else {}
+        return self._sql(f"{call.verb}_many", {**each, **together, **skipping})
 
-    def _rows_left(self, verb, answers):
+    def _rows_left(self, call, answers):
         """The rows that the call may have written; for a sweep, all that were settled by a timeout meanwhile."""
-        if verb == "sweep":
-            return self._query(
-                "SELECT * FROM credit_ledger WHERE settled_by = 'timeout' AND settled_at >= now() ORDER BY expires_at")
-        if verb in ("balance", "statement", "verify"):
+        timed_out = ("SELECT * FROM credit_ledger WHERE settled_by = 'timeout' AND settled_at >= now()"
+                     " ORDER BY expires_at")
+        if call.verb == "sweep":
+            return self._query(timed_out)
+        if call.verb in READERS:
             return None
-        org_ids = [answer["org_id"] for answer in answers]
-        ids = [answer.get("authorization_id") for answer in answers]
+        ids = [row.get("authorization_id") for row in [*answers, *call.items]]
+        rows = self._query("SELECT * FROM credit_ledger WHERE authorization_id = ANY (%s)", ids)
+        org_ids = [row.get("org_id") for row in [*answers, *call.items, *rows]]
         return {
+            "authorization": rows,
             "account": self._query("SELECT * FROM credit_account WHERE org_id = ANY (%s)", org_ids),
-            "authorization": self._query("SELECT * FROM credit_ledger WHERE authorization_id = ANY (%s)", ids),
+            "timed out": self._query(timed_out),
+            "first charge": self._query(
+                "SELECT authorization_id, min(created_at) AS settled_at FROM credit_entry"
+                " WHERE org_id = ANY (%s) AND kind = 'commit' AND created_at >= now() GROUP BY authorization_id",
+                org_ids),
             "last entry": self._query(
                 "SELECT e.* FROM credit_account a, LATERAL (SELECT * FROM credit_entry WHERE org_id = a.org_id"
                 " ORDER BY entry_no DESC LIMIT 1) e WHERE a.org_id = ANY (%s)", org_ids)}
@@ -193,3 +204,7 @@ class Session:
     def _query(self, sql, *values):
         self._cursor.execute(sql, values or None)
         return [dict(row) for row in self._cursor.fetchall()]
+
+
+def as_json(value):
+    return Json(value) if isinstance(value, dict) else value
