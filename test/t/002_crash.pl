@@ -1,8 +1,8 @@
 # Goal: what the ledger answered survives a crash, whole; what it did not answer is there whole or not at all, and the
 # caller who got no answer asks again with the same key.
 #
-# Method: four clients work without pause on three organisations: grants, authorizations, commits, reverts and refunds,
-# each call alone in its transaction, several calls in one transaction with a row of the application's own, and calls
+# Method: four clients work without pause on three organisations: grants, authorizations, commits (in parts too, of holds
+# that are raised), reverts, refunds and charges, each call alone in its transaction, several calls in one transaction with a row of the application's own, and calls
 # for many. A client notes a call down when its transaction was answered. In the middle of that one backend is killed,
 # whereupon the server throws all others out and recovers by itself, or every process of the server is. After recovery,
 # round after round: each noted call is there as answered or in a later state, the application's rows are there if and
@@ -45,6 +45,7 @@ $node->safe_psql(
 
 	-- What the clients noted down.
 	CREATE TABLE answered_authorization (authorization_id text, status text, amount bigint, refunded_amount bigint);
+	CREATE TABLE answered_part (authorization_id text, total bigint);
 	CREATE TABLE answered_entry (org_id text, entry_no bigint, balance_after bigint)});
 
 my $round = 0;
@@ -58,7 +59,7 @@ foreach my $early_lock_release (qw(off on))
 		subtest "round $round, early_lock_release = $early_lock_release" => sub {
 			my @clients = map { start_client("r$round-c$_") } 1 .. $CLIENTS;
 
-			wait_for_settled("r$round-%", 60 + 10 * $round);
+			wait_for_settled("r$round-%", 90 + 10 * $round);
 			$kill->($node);
 			finish_client($_) foreach @clients;
 			$node->poll_query_until('postgres', undef, '') or die 'the server does not recover';
@@ -110,6 +111,16 @@ SELECT authorization_id AS id FROM credit_authorize('$org', 3, idempotency_key =
 \\echo authorization :id authorized 3 0
 SELECT status FROM credit_revert(:'id') \\gset
 \\echo authorization :id reverted 3 0
+SELECT authorization_id AS id FROM credit_authorize('$org', 9, idempotency_key => '$key-g') \\gset
+SELECT status FROM credit_commit(:'id', 4, final => false) \\gset
+\\echo part :id 4
+SELECT status FROM credit_extend(:'id', amount => 12) \\gset
+SELECT status FROM credit_commit(:'id', 10, final => false) \\gset
+\\echo part :id 10
+SELECT status FROM credit_commit(:'id', 11) \\gset
+\\echo authorization :id committed 11 0
+SELECT authorization_id AS id FROM credit_charge('$org', 6, idempotency_key => '$key-h') \\gset
+\\echo authorization :id committed 6 0
 SELECT entry_no, balance_after FROM credit_grant('$org', 4, '$key') \\gset
 \\echo entry $org :entry_no :balance_after
 BEGIN;
@@ -166,7 +177,7 @@ sub finish_client
 sub load_answers
 {
 	my (@clients) = @_;
-	my %rows = (authorization => '', entry => '');
+	my %rows = (authorization => '', part => '', entry => '');
 
 	foreach my $answer (map { split /\n/, slurp_file($_->{answers}) } @clients)
 	{
@@ -194,6 +205,13 @@ sub check_answers
 		'', 'every answered authorization is there, as answered or in a later state');
 	is( $node->safe_psql(
 			'postgres', q{
+			SELECT p.*, l.status, l.amount, l.committed_amount
+			FROM answered_part p
+			LEFT JOIN credit_ledger l USING (authorization_id)
+			WHERE (l.committed_amount >= p.total AND (l.status = 'authorized' OR l.amount >= p.total)) IS NOT TRUE}),
+		'', 'every answered part is charged');
+	is( $node->safe_psql(
+			'postgres', q{
 			SELECT a.*, e.balance_after
 			FROM answered_entry a
 			LEFT JOIN credit_entry e USING (org_id, entry_no)
@@ -209,9 +227,11 @@ sub check_answers
 	is( $node->safe_psql(
 			'postgres', q{
 			SELECT l.authorization_id, again.*
-			FROM credit_ledger l,
-				 LATERAL credit_authorize(l.org_id, l.authorized_amount, idempotency_key => l.idempotency_key) again
-			WHERE (again.replayed AND again.authorization_id = l.authorization_id) IS NOT TRUE}),
+			FROM credit_ledger l
+			JOIN credit_idempotency i USING (authorization_id),
+				 LATERAL credit_authorize(i.org_id, i.amount, idempotency_key => i.idempotency_key) again
+			WHERE i.operation = 'authorize'
+			AND (again.replayed AND again.authorization_id = l.authorization_id) IS NOT TRUE}),
 		'', 'every authorization made again is the one that is stored');
 	is_sound($node, 'the ledger is sound');
 }

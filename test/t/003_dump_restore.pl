@@ -2,7 +2,7 @@
 # the same partitions, with the same indexes, triggers, constraints and privileges, and the ledger goes on as the
 # original would.
 #
-# Method: a ledger in a schema of its own with everything in it: open holds, holds settled by their caller, by timeout,
+# Method: a ledger in a schema of its own with everything in it: open holds, some charged in part, holds settled by their caller, by timeout,
 # and by a caller correcting the timeout, refunds, adjustments, imported rows with foreign ids, partitions made by
 # credit_create_partition() and by CREATE TABLE ... PARTITION OF, a run of reconciliation with its findings, and roles of every level. It is restored by psql from
 # a plain dump and by pg_restore from a custom one, each into an empty database, and compared with the original by text.
@@ -59,12 +59,16 @@ $node->safe_psql(
 
 	INSERT INTO public.campaign
 	  SELECT name, (credit_authorize('globex', 10, campaign_id => name)).authorization_id
-	  FROM unnest('{charged,given back,refunded,partly refunded,open,open to the end,to be overrun}'::text[]) AS name;
+	  FROM unnest('{charged,given back,refunded,partly refunded,open,open to the end,to be overrun}'::text[]
+				   || '{"in parts","in parts, to the end","in parts, stopped"}'::text[]) AS name;
 	SELECT credit_commit(authorization_id, 9) FROM public.campaign
 	WHERE name IN ('charged', 'refunded', 'partly refunded');
 	SELECT credit_revert(authorization_id, 'not sent') FROM public.campaign WHERE name = 'given back';
 	SELECT credit_refund(authorization_id, 'r-1', reason => 'bounced') FROM public.campaign WHERE name = 'refunded';
 	SELECT credit_refund(authorization_id, 'r-2', 4) FROM public.campaign WHERE name = 'partly refunded';
+	SELECT credit_commit(authorization_id, 4, final => false) FROM public.campaign WHERE name LIKE 'in parts%';
+	SELECT credit_extend(authorization_id, amount => 12) FROM public.campaign WHERE name LIKE 'in parts%';
+	SELECT credit_revert(authorization_id, 'stopped') FROM public.campaign WHERE name = 'in parts, stopped';
 	SELECT credit_adjust('globex', -13, 'a-1', 'goodwill withdrawn');
 	SELECT credit_sweep(now() + interval '2 minutes');
 	SELECT credit_commit(authorization_id, 8) FROM public.campaign WHERE name = 'charged by timeout then corrected';
@@ -74,7 +78,8 @@ $node->safe_psql(
 	INSERT INTO public.usage VALUES ('acme', 'never authorized', now(), 50), ('globex', 'never authorized', now(), 60);
 	SELECT credit_usage_source_register('usage', 'public.usage');
 	SELECT credit_run_reconciliation();
-	SELECT credit_resolve_finding(finding_id, 'adjust') FROM credit_finding WHERE org_id = 'acme';
+	SELECT credit_resolve_finding(finding_id, 'adjust') FROM credit_finding
+	WHERE org_id = 'acme' AND campaign_id = 'never authorized';
 
 	-- Rows of an older system, in a partition made by hand.
 	CREATE TABLE imported PARTITION OF credit_ledger_settled (PRIMARY KEY (authorization_id))
@@ -91,7 +96,7 @@ is_deeply(
 	rows($node, q{
 		SELECT l.status, coalesce(l.settled_by::text, ''), count(*), count(DISTINCT l.tableoid)
 		FROM credits.credit_ledger l GROUP BY 1, 2 ORDER BY 1, 2}, database => 'original'),
-	[ 'authorized||3|1', 'committed|caller|5|2', 'committed|timeout|1|1',
+	[ 'authorized||5|1', 'committed|caller|7|2', 'committed|timeout|1|1',
 	  'reverted|caller|2|2', 'reverted|timeout|1|1' ],
 	'the original holds every kind of row');
 
@@ -182,6 +187,14 @@ sub continue_work
 		SELECT status, amount, available, replayed FROM credit_commit(${\ $of->('charged')}, 9);
 		SELECT status, amount, available, replayed FROM credit_commit(${\ $of->('open')});
 		SELECT status, amount, available, replayed FROM credit_commit(${\ $of->('to be overrun')}, 15);
+		SELECT status, amount, authorized_amount, available, replayed
+		FROM credit_commit(${\ $of->('in parts')}, 4, final => false);
+		SELECT status, amount, authorized_amount, available, replayed
+		FROM credit_commit(${\ $of->('in parts')}, 9, final => false);
+		SELECT status, amount, authorized_amount, available, replayed FROM credit_revert(${\ $of->('in parts')});
+		SELECT status, amount, reason, available, replayed FROM credit_revert(${\ $of->('in parts, stopped')});
+		SELECT status, amount, reason, available, replayed
+		FROM credit_correct(${\ $of->('in parts, stopped')}, 3, 'one was lost');
 		SELECT status, amount, settled_by, available, replayed FROM credit_revert(${\ $of->('charged by timeout')});
 		SELECT status, amount, settled_by, available, replayed FROM credit_commit(${\ $of->('given back by timeout')}, 6);
 		SELECT entry_no, amount, balance_after, available, replayed

@@ -115,10 +115,21 @@ subtest 'what becomes of a success' => sub {
 		EXCEPTION WHEN OTHERS THEN
 		  PERFORM credit_grant('org-1', 1, 'f');
 		END $$;
-		SELECT count(*) FROM credit_authorize_many('{org-1,org-1,org-2}', '{1,1,1}', '{m-1,m-1,m-2}')});
+		SELECT count(*) FROM credit_authorize_many('{org-1,org-1,org-2}', '{1,1,1}', '{m-1,m-1,m-2}');
+		SELECT count(*) FROM credit_charge_many('{org-1,nobody,org-1,org-1,org-1}', '{1,1,1000000000,2,1}',
+												'{n-1,n-1,n-2,n-1,n-1}', skip_refused => true);
+		SELECT count(*) FROM credit_commit_many('{auth-nothing,auth-nothing}', skip_refused => true)});
 	ok($node->poll_query_until('postgres', $TOTALS,
-			"adjust|prepared|1\nauthorize|00000|2\nauthorize|replayed|1\ncommit|LC003|1\ngrant|00000|3\ngrant|rolled_back|3"),
-		'savepoints, prepared transactions, caught errors, calls for many') or diag($node->safe_psql('postgres', $TOTALS));
+			"adjust|prepared|1\nauthorize|00000|2\nauthorize|replayed|1\n"
+			  . "charge|00000|1\ncharge|LC001|1\ncharge|LC002|1\ncharge|LC004|1\ncharge|replayed|1\n"
+			  . "commit|LC003|3\ngrant|00000|3\ngrant|rolled_back|3"),
+		'savepoints, prepared transactions, caught errors, calls for many, some of them refused')
+	  or diag($node->safe_psql('postgres', $TOTALS));
+	is($node->safe_psql('postgres', q{
+			SELECT operation, org_id, authorization_id, sqlstate FROM credit_recent_failures()
+			WHERE operation = 'charge' OR authorization_id = 'auth-nothing' ORDER BY 1, 4, 2 LIMIT 4}),
+		"charge|org-1||LC001\ncharge|nobody||LC002\ncharge|org-1||LC004\ncommit||auth-nothing|LC003",
+		'what was refused and skipped is kept among the failures');
 };
 
 subtest 'nothing is lost on a clean shutdown' => sub {
