@@ -5,7 +5,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(44);
+SELECT plan(45);
 
 CREATE ROLE credit_test_nobody;
 CREATE ROLE credit_test_reader;
@@ -129,6 +129,13 @@ RESET ROLE;
 REVOKE SELECT ON usage FROM credit_test_operator;
 SET LOCAL ROLE credit_test_operator;
 SELECT throws_ok($$SELECT credit_run_reconciliation()$$, '42501', NULL, 'usage is read with the rights of the session''s role');
+RESET ROLE;
+-- A judgement from a part of the rows is none.
+GRANT SELECT ON usage TO credit_test_operator;
+ALTER TABLE usage ENABLE ROW LEVEL SECURITY;
+CREATE POLICY only_some ON usage USING (quantity < 50);
+SET LOCAL ROLE credit_test_operator;
+SELECT throws_ok($$SELECT credit_run_reconciliation()$$, '42501', NULL, 'a source that hides rows from that role is an error');
 RESET ROLE;
 -- What a source calls is called as that role, can become no other, and its settings end with it.
 CREATE FUNCTION source_code() RETURNS bigint LANGUAGE plpgsql AS $$
