@@ -90,7 +90,10 @@ $$;
 COMMENT ON FUNCTION @extschema@.credit_usage_source_unregister(text) IS
   'has reconciliation count a usage source no longer; false: there was none of that name';
 
--- A campaign is compared in the collation that the source's columns have, which is the one that its index can be used for.
+-- One view over all sources would let the judging be all of one piece, but a campaign is looked up in it by reading it whole:
+-- the planner takes no join condition into a branch of UNION ALL that has a WHERE of its own, nor past a COLLATE that the index
+-- does not have. Of two sources of a million rows, that is 8,153 pages instead of 8. So the branches stand inside the query,
+-- and compare in the collation of their columns. A view would also keep its sources from being dropped and made anew.
 CREATE FUNCTION credit_ledger_internal.of_every_source(template text)
   RETURNS text LANGUAGE plpgsql STABLE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
