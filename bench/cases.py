@@ -12,6 +12,7 @@ from server import median_of, percentile, pgbench, psql, value
 
 ORGANISATIONS = 10000
 BATCH = 1000
+LOT_ORGANISATIONS = 1000
 CALLS_A_SECOND = 10    # of a batch, roughly what the slowest side can do
 EXPIRED = 10000
 
@@ -72,6 +73,62 @@ def measure_rates(bench, name, sides, clients, organisations):
         bench.emit(name, side.name, "CPU us/pair", number, result.cpu_us)
         bench.emit(name, side.name, "p50 ms", number, percentile(result.latencies_ms, 50))
         bench.emit(name, side.name, "p99 ms", number, percentile(result.latencies_ms, 99))
+
+
+def charge(bench):
+    """One call instead of two, where the price is known: beside the same on the rival, the pair, and a one-row INSERT."""
+    sides = [replace(EXTENSION, script="charge.sql"), replace(RIVAL, script="charge.sql"), replace(EXTENSION, name="pair"),
+             replace(INSERT, script="insert_one.sql")]
+    rates(bench, "charge", sides, 16, ORGANISATIONS)
+
+
+def lots(bench):
+    """The pair on accounts without lots, with one and with a hundred open ones; and with one that ends every few calls."""
+    sides = [replace(EXTENSION, name=name, database=database) for name, database in (
+        ("no lots", "no_lots"), ("one lot", "one_lot"), ("a hundred lots", "hundred_lots"), ("lots that end", "ending_lots"))]
+    for side, count in zip(sides, (0, 1, 100, 100), strict=True):
+        bench.make_database(side.database)
+        ends = "clock_timestamp() + i * interval '200 ms'" if side.name == "lots that end" else "now() + interval '1 day' * i"
+        psql(side.database, f"""
+            SELECT count(credit_grant('org-' || o, 1000000000, 'lot-' || i, expires_at => {ends}))
+            FROM generate_series(1, {LOT_ORGANISATIONS}) o, generate_series(1, {count}) i""", search_path=side.search_path)
+        psql(side.database, "VACUUM (FREEZE, ANALYZE)")
+    warm_up(sides, LOT_ORGANISATIONS)
+    measure_rates(bench, "lots", sides, 16, LOT_ORGANISATIONS)
+
+
+def many_charges(bench):
+    """Many charges in one call by one client: rows a second."""
+    bench.make_database()
+    sides = [replace(EXTENSION, script="charge_many.sql"), replace(RIVAL, script="charge_many.sql"),
+             replace(INSERT_SELECT, script="charge_insert_select.sql")]
+    for side in sides:
+        psql(side.database, "CHECKPOINT")
+        pgbench(side.database, side.script, 1, side.search_path, transactions=10, orgs=ORGANISATIONS)
+    for number, side in bench.rounds(sides):
+        result = pgbench(side.database, side.script, 1, side.search_path,
+                         transactions=CALLS_A_SECOND * bench.seconds, orgs=ORGANISATIONS)
+        bench.emit("many_charges", side.name, "rows/s", number, BATCH * 1000 / result.statements_ms[0])
+
+
+def skipped(bench):
+    """100,000 authorizations in one call, all of them accepted, and every second one refused and skipped."""
+    bench.make_database()
+    side = EXTENSION
+    psql(side.database, f"""
+        SELECT count(credit_account_configure('org-' || i, frozen => true))
+        FROM generate_series(2, {ORGANISATIONS}, 2) i""", search_path=side.search_path)
+    sides = [replace(side, name=name) for name in ("accepted", "half refused")]
+    for number, side in bench.rounds(sides):
+        step, base = (2, 1) if side.name == "accepted" else (1, 0)
+        bench.emit("skipped", side.name, "ms", number, timed(side, f"""
+            DO $$ BEGIN
+              PERFORM count(*)
+              FROM (SELECT array_agg('org-' || {base} + ({step} * i) % {ORGANISATIONS} + 1 - {base}) AS orgs,
+                           array_agg(10::bigint) AS amounts, array_agg('skip-{number}-{base}-' || i) AS campaigns
+                    FROM generate_series(1, 100000) i) batch,
+                   credit_authorize_many(batch.orgs, batch.amounts, batch.campaigns, skip_refused => true);
+            END $$"""))
 
 
 def many(name, organisations):
@@ -240,10 +297,14 @@ CASES = {
     "spread_1": spread(1),
     "spread_16": spread(16),
     "spread_64": spread(64),
+    "charge": charge,
+    "lots": lots,
     "hot_one": hot("hot_one", 1),
     "hot_sixteen": hot("hot_sixteen", 16),
     "many_spread": many("many_spread", ORGANISATIONS),
     "many_one": many("many_one", 1),
+    "many_charges": many_charges,
+    "skipped": skipped,
     "wal": wal,
     "history": history,
     "reconciliation": reconciliation,

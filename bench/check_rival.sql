@@ -28,6 +28,16 @@ INSERT INTO call (statement) VALUES
   ($$credit_authorize('check-a', 0, 'c4')$$),
   ($$credit_authorize('check-a', 1)$$),
   ($$credit_authorize('check-a', 1, '')$$),
+  -- charge
+  ($$credit_charge('check-a', 5, 'charge')$$),
+  ($$credit_charge('check-a', 5, 'charge')$$),
+  ($$credit_authorize('check-a', 5, 'charge')$$),
+  ($$credit_charge('check-a', 6, 'charge')$$),
+  ($$credit_charge('check-a', 100, 'c1')$$),
+  ($$credit_charge('check-a', 1000000, 'charge-2')$$),
+  ($$credit_charge('check-none', 1, 'charge')$$),
+  ($$credit_charge('check-a', 0, 'charge-2')$$),
+  ($$credit_charge_many('{check-b,check-a,check-b}', '{1,2,1}', '{n1,n1,n1}')$$),
   -- commit
   ($$credit_commit(<c1>, 90)$$),
   ($$credit_commit(<c1>, 90)$$),
@@ -92,7 +102,7 @@ $$;
 -- An answer without ids and instants.
 CREATE FUNCTION pg_temp.lasting(p_answer jsonb) RETURNS jsonb LANGUAGE sql AS $$
   SELECT CASE jsonb_typeof(p_answer)
-    WHEN 'object' THEN p_answer - '{ord,authorization_id,created_at,expires_at,settled_at}'::text[]
+    WHEN 'object' THEN p_answer - '{ord,authorization_id,created_at,expires_at,settled_at,sqlstate,message}'::text[]
                        || jsonb_build_object('settled', p_answer ->> 'settled_at' IS NOT NULL)
     ELSE p_answer
   END

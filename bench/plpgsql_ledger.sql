@@ -1,7 +1,7 @@
 -- The rival: the ledger as a careful team would write it by hand in PL/pgSQL, in a schema of its own.
 --
--- It makes the extension's promises for the verbs that are measured (grant, authorize, commit, revert, sweep, many in
--- one call): the account row is the only lock and everything is read again under it, calls replay, entries are
+-- It makes the extension's promises for the verbs that are measured (grant, authorize, charge, commit, revert, sweep,
+-- many in one call; no parts, raises, corrections or lots): the account row is the only lock and everything is read again under it, calls replay, entries are
 -- numbered without a gap, what the timeout settled can be trued up, errors have the same codes. Its tables are copies
 -- of the extension's, with the same constraints, indexes, partitions and storage parameters. check_rival.sql proves that
 -- it gives the same answers and leaves the same rows.
@@ -212,7 +212,7 @@ BEGIN
   END IF;
   UPDATE credit_account SET held = held + p_amount, updated_at = instant WHERE org_id = p_org_id;
   INSERT INTO credit_ledger_open
-  VALUES (id, p_org_id, p_campaign_id, p_idempotency_key, 'authorized', p_amount, p_amount, 0, coalesce(p_timeout_action, 'commit'),
+  VALUES (id, p_org_id, p_campaign_id, p_idempotency_key, 'authorized', p_amount, p_amount, NULL, 0, coalesce(p_timeout_action, 'commit'),
           instant, expiry, NULL, NULL, NULL, p_metadata);
   RETURN (id, p_org_id, p_campaign_id, 'authorized'::credit_status, p_amount, p_amount, 0::bigint, instant, expiry,
           NULL::timestamptz, NULL::credit_actor, NULL::text, available, false);
@@ -232,6 +232,48 @@ BEGIN
   END IF;
   RETURN answer((SELECT l FROM credit_ledger l WHERE l.authorization_id = key.authorization_id),
                 p_account.balance - p_account.held + p_account.credit_limit, true);
+END
+$$;
+
+-- Charge
+
+CREATE FUNCTION credit_charge(p_org_id text, p_amount bigint, p_campaign_id text = NULL, p_idempotency_key text = NULL,
+    p_metadata jsonb = NULL)
+  RETURNS credit_authorization LANGUAGE plpgsql AS $$
+DECLARE
+  account credit_account;
+  id text;
+  instant timestamptz;
+  available bigint;
+BEGIN
+  p_idempotency_key := coalesce(p_idempotency_key, p_campaign_id);
+  IF (octet_length(p_org_id) BETWEEN 1 AND 256 AND p_amount > 0 AND octet_length(p_idempotency_key) BETWEEN 1 AND 256)
+     IS NOT TRUE THEN
+    PERFORM require_id('org_id', p_org_id), require_positive('amount', p_amount),
+            require_id('idempotency_key', p_idempotency_key);
+  END IF;
+
+  account := account_lock(p_org_id);
+  instant := clock_timestamp();
+  id := 'auth-' || lpad(to_hex((extract(epoch FROM instant) * 1000)::bigint), 12, '0')
+        || replace(right(gen_random_uuid()::text, 17), '-', '');
+  INSERT INTO credit_idempotency VALUES (p_org_id, 'authorize', p_idempotency_key, p_amount, p_campaign_id, id, NULL, instant)
+  ON CONFLICT DO NOTHING;
+  IF NOT FOUND THEN
+    RETURN authorize_replay(account, p_amount, p_campaign_id, p_idempotency_key);
+  END IF;
+  IF account.frozen THEN
+    RAISE SQLSTATE 'LC007' USING MESSAGE = format('account of organisation "%s" is frozen', p_org_id);
+  END IF;
+  IF p_amount > account.balance - account.held + account.credit_limit THEN
+    RAISE SQLSTATE 'LC001' USING MESSAGE = format('organisation "%s" has too few credits', p_org_id);
+  END IF;
+  INSERT INTO credit_ledger_settled
+  VALUES (id, p_org_id, p_campaign_id, p_idempotency_key, 'committed', p_amount, p_amount, NULL, 0, 'commit',
+          instant, instant, instant, 'caller', NULL, p_metadata);
+  available := account_move(p_org_id, 'commit', -p_amount, 0, id, instant);
+  RETURN (id, p_org_id, p_campaign_id, 'committed'::credit_status, p_amount, p_amount, 0::bigint, instant, instant,
+          instant, 'caller'::credit_actor, NULL::text, available, false);
 END
 $$;
 
@@ -417,6 +459,17 @@ BEGIN
   PERFORM FROM credit_account WHERE org_id = ANY (p_org_ids) ORDER BY org_id FOR NO KEY UPDATE;
   FOR i IN 1 .. cardinality(p_org_ids) LOOP
     RETURN NEXT credit_authorize(p_org_ids[i], p_amounts[i], p_campaign_ids[i], p_idempotency_keys[i], p_timeout);
+  END LOOP;
+END
+$$;
+
+CREATE FUNCTION credit_charge_many(p_org_ids text[], p_amounts bigint[], p_campaign_ids text[] = NULL,
+    p_idempotency_keys text[] = NULL)
+  RETURNS SETOF credit_authorization LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM FROM credit_account WHERE org_id = ANY (p_org_ids) ORDER BY org_id FOR NO KEY UPDATE;
+  FOR i IN 1 .. cardinality(p_org_ids) LOOP
+    RETURN NEXT credit_charge(p_org_ids[i], p_amounts[i], p_campaign_ids[i], p_idempotency_keys[i]);
   END LOOP;
 END
 $$;

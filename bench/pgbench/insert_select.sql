@@ -10,7 +10,7 @@ WITH new AS MATERIALIZED (
   INSERT INTO credit_idempotency SELECT org, 'authorize', campaign, 100, campaign, id, NULL, at FROM new
 ), holds AS (
   INSERT INTO credit_ledger_open
-  SELECT id, org, campaign, campaign, 'authorized', 100, 100, 0, 'commit', at, at + interval '10 min' FROM new
+  SELECT id, org, campaign, campaign, 'authorized', 100, 100, NULL, 0, 'commit', at, at + interval '10 min' FROM new
   RETURNING authorization_id
 ), accounts AS (
   UPDATE credit_account a SET held = a.held + n.amount, updated_at = n.at
@@ -21,7 +21,7 @@ WITH gone AS (
   DELETE FROM credit_ledger_open WHERE authorization_id = ANY (:ids::text[]) RETURNING *
 ), settled AS (
   INSERT INTO credit_ledger_settled
-  SELECT authorization_id, org_id, campaign_id, idempotency_key, 'committed', 90, authorized_amount, 0, timeout_action,
+  SELECT authorization_id, org_id, campaign_id, idempotency_key, 'committed', 90, authorized_amount, NULL, 0, timeout_action,
          created_at, expires_at, clock_timestamp(), 'caller', NULL, metadata
   FROM gone
 ), accounts AS (

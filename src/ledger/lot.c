@@ -3,9 +3,9 @@
  * lot.c
  *	  Lots of an account: rows of credit_lot.
  *
- * The lots that were read stand in the order of use.  Mostly the first few
- * are enough, so they are read a few at a time, each time four times as many
- * as before from the beginning again: nothing stays open between two looks.
+ * The lots that were read stand in the order of use.  Mostly the first one is
+ * enough, so they are read one at first, and then each time four times as
+ * many from the beginning again: nothing stays open between two looks.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,7 +22,7 @@
 #include "ledger/lot.h"
 #include "table/write.h"
 
-#define FIRST_LOOK 4
+#define FIRST_LOOK 1
 
 /* Columns of credit_lot */
 enum
