@@ -15,12 +15,14 @@ CREATE TABLE @extschema@.credit_alert (
   details   jsonb,
   PRIMARY KEY (alert_id)
 );
-COMMENT ON TABLE @extschema@.credit_alert IS 'what somebody should look at; open while closed_at is NULL, one of a kind and organisation';
+COMMENT ON TABLE @extschema@.credit_alert IS
+  'what somebody should look at; open while closed_at is NULL, one of a kind and organisation';
 COMMENT ON COLUMN @extschema@.credit_alert.org_id IS 'the organisation it is about; NULL: all of this database';
 COMMENT ON COLUMN @extschema@.credit_alert.message IS 'one line for a person';
 COMMENT ON COLUMN @extschema@.credit_alert.details IS 'the figures at the moment it was opened';
 
-CREATE UNIQUE INDEX credit_alert_open_idx ON @extschema@.credit_alert (kind, org_id) NULLS NOT DISTINCT WHERE closed_at IS NULL;
+CREATE UNIQUE INDEX credit_alert_open_idx ON @extschema@.credit_alert (kind, org_id) NULLS NOT DISTINCT
+  WHERE closed_at IS NULL;
 CREATE INDEX credit_alert_opened_at_idx ON @extschema@.credit_alert (opened_at);
 
 SELECT pg_extension_config_dump('@extschema@.credit_alert', '');
@@ -48,7 +50,8 @@ END;
 COMMENT ON FUNCTION credit_ledger_internal.alert_tell(text, timestamptz, @extschema@.credit_alert) IS
   'sends NOTIFY credit_ledger_alert: JSON of an alert that was opened or closed';
 
-CREATE FUNCTION credit_ledger_internal.alert_open(kind @extschema@.credit_alert_kind, org_id text, message text, details jsonb = NULL)
+CREATE FUNCTION credit_ledger_internal.alert_open(kind @extschema@.credit_alert_kind, org_id text, message text,
+    details jsonb = NULL)
   RETURNS boolean LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
@@ -67,7 +70,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.alert_open(@extschema@.credit_alert_kind, text, text, jsonb) IS
-  'opens an alert, of one organisation or (NULL) of the database, with a WARNING and NOTIFY; false and nothing else if one is open';
+  'opens an alert, of one organisation or (NULL) of the database, with a WARNING and NOTIFY; false and nothing else '
+  'if one is open';
 
 CREATE FUNCTION credit_ledger_internal.alert_close(kind @extschema@.credit_alert_kind, org_id text)
   RETURNS boolean LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

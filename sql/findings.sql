@@ -4,7 +4,8 @@
 CREATE TYPE @extschema@.credit_verdict AS ENUM ('balanced', 'in_flight', 'detached', 'undercharged', 'overcharged',
   'unauthorized_usage', 'charged_without_usage', 'invalid_usage', 'unsound_ledger');
 COMMENT ON TYPE @extschema@.credit_verdict IS
-  'what comparing charges with usage came to; the first three are no mismatch: in_flight, what open holds can still explain; detached, an authorization whose partition was put away';
+  'what comparing charges with usage came to; the first three are no mismatch: in_flight, what open holds can still '
+  'explain; detached, an authorization whose partition was put away';
 
 CREATE TABLE @extschema@.credit_reconciliation_run (
   run_id          bigint GENERATED ALWAYS AS IDENTITY,
@@ -21,9 +22,11 @@ CREATE TABLE @extschema@.credit_reconciliation_run (
   PRIMARY KEY (run_id)
 );
 COMMENT ON TABLE @extschema@.credit_reconciliation_run IS 'one row a run of reconciliation that came to its end';
-COMMENT ON COLUMN @extschema@.credit_reconciliation_run.judged IS 'campaigns that the window touched, those in flight among them';
+COMMENT ON COLUMN @extschema@.credit_reconciliation_run.judged IS
+  'campaigns that the window touched, those in flight among them';
 COMMENT ON COLUMN @extschema@.credit_reconciliation_run.covered_until IS
-  'up to here runs without a gap between them have seen all that settled; the next run begins credit_ledger.reconciliation_lookback before it. NULL: no run began at the beginning';
+  'up to here runs without a gap between them have seen all that settled; the next run begins '
+  'credit_ledger.reconciliation_lookback before it. NULL: no run began at the beginning';
 COMMENT ON SEQUENCE @extschema@.credit_reconciliation_run_run_id_seq IS 'numbers of runs';
 
 CREATE TABLE @extschema@.credit_finding (
@@ -54,12 +57,16 @@ CREATE TABLE @extschema@.credit_finding (
 COMMENT ON TABLE @extschema@.credit_finding IS 'the mismatches that runs found; open until resolved_at';
 COMMENT ON COLUMN @extschema@.credit_finding.run_id IS 'the run that found it first';
 COMMENT ON COLUMN @extschema@.credit_finding.campaigns IS
-  'of how many campaigns of the organisation, each within the tolerance, this is the sum; credit_finding_part has them. NULL: it is about one, or about none';
-COMMENT ON COLUMN @extschema@.credit_finding.seen_at IS 'when a run last saw it; charged, refunded, used and difference are of then';
+  'of how many campaigns of the organisation, each within the tolerance, this is the sum; credit_finding_part has '
+  'them. NULL: it is about one, or about none';
+COMMENT ON COLUMN @extschema@.credit_finding.seen_at IS
+  'when a run last saw it; charged, refunded, used and difference are of then';
 COMMENT ON COLUMN @extschema@.credit_finding.resolution IS
-  'adjust: the charge was corrected to what was used; dismiss: somebody accepted it; cleared: a later run found it gone';
+  'adjust: the charge was corrected to what was used; dismiss: somebody accepted it; cleared: a later run found it '
+  'gone';
 COMMENT ON COLUMN @extschema@.credit_finding.adjusted IS 'adjust: credits charged (less than zero: given back)';
-COMMENT ON COLUMN @extschema@.credit_finding.entry_no IS 'adjust: the entry of the organisation that did so, the last of them if they are several';
+COMMENT ON COLUMN @extschema@.credit_finding.entry_no IS
+  'adjust: the entry of the organisation that did so, the last of them if they are several';
 COMMENT ON SEQUENCE @extschema@.credit_finding_finding_id_seq IS 'numbers of findings';
 CREATE UNIQUE INDEX credit_finding_open_idx ON @extschema@.credit_finding (org_id, campaign_id, used_on, detail)
   NULLS NOT DISTINCT WHERE resolved_at IS NULL;
@@ -78,7 +85,8 @@ CREATE TABLE @extschema@.credit_finding_part (
 );
 COMMENT ON TABLE @extschema@.credit_finding_part IS
   'the campaigns whose small differences a finding adds up, as a run last saw them';
-CREATE UNIQUE INDEX credit_finding_part_idx ON @extschema@.credit_finding_part (finding_id, campaign_id, used_on) NULLS NOT DISTINCT;
+CREATE UNIQUE INDEX credit_finding_part_idx ON @extschema@.credit_finding_part (finding_id, campaign_id, used_on)
+  NULLS NOT DISTINCT;
 CREATE INDEX credit_finding_part_org_id_campaign_id_idx ON @extschema@.credit_finding_part (org_id, campaign_id);
 
 SELECT pg_extension_config_dump('@extschema@.credit_reconciliation_run', '');
@@ -87,17 +95,20 @@ SELECT pg_extension_config_dump('@extschema@.credit_finding', '');
 SELECT pg_extension_config_dump('@extschema@.credit_finding_finding_id_seq', '');
 SELECT pg_extension_config_dump('@extschema@.credit_finding_part', '');
 
--- Usage that names no campaign is a campaign of its organisation and day. What is charged for it is charged to that name.
+-- Usage that names no campaign is a campaign of its organisation and day. What is charged for it is charged to that
+-- name.
 CREATE FUNCTION credit_ledger_internal.campaign_of_day(used_on date)
   RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN 'usage without campaign, ' || CASE WHEN isfinite(used_on) THEN to_char(extract(year FROM used_on), 'FM0000') || '-'
+RETURN 'usage without campaign, ' || CASE
+  WHEN isfinite(used_on) THEN to_char(extract(year FROM used_on), 'FM0000') || '-'
     || to_char(extract(month FROM used_on), 'FM00') || '-' || to_char(extract(day FROM used_on), 'FM00')
   ELSE CASE WHEN used_on > '2000-01-01' THEN 'ever' ELSE 'never' END END;
 COMMENT ON FUNCTION credit_ledger_internal.campaign_of_day(date) IS
   'the name of the campaign that usage without a campaign counts to';
 
 CREATE VIEW credit_ledger_internal.finding_campaign WITH (security_invoker) AS
-SELECT f.finding_id, f.org_id, coalesce(f.campaign_id, credit_ledger_internal.campaign_of_day(f.used_on)) COLLATE "C" AS campaign_id,
+SELECT f.finding_id, f.org_id,
+  coalesce(f.campaign_id, credit_ledger_internal.campaign_of_day(f.used_on)) COLLATE "C" AS campaign_id,
        f.used_on, f.difference, f.resolution
 FROM @extschema@.credit_finding f
 WHERE f.detail IS NULL AND f.campaigns IS NULL

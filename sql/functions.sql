@@ -7,29 +7,36 @@ CREATE FUNCTION @extschema@.credit_grant(org_id text, amount bigint, idempotency
     metadata jsonb = NULL, expires_at timestamptz = NULL, priority integer = NULL)
   RETURNS @extschema@.credit_movement LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_grant(text, bigint, text, text, jsonb, timestamptz, integer) IS
-  'gives amount (> 0) credits to an organisation, creating its account on first use; with expires_at (in the future) or priority (0 to 1000, default 100) as a lot, numbered as the entry; LC004 if the key was used with another amount';
+  'gives amount (> 0) credits to an organisation, creating its account on first use; with expires_at (in the future) '
+  'or priority (0 to 1000, default 100) as a lot, numbered as the entry; LC004 if the key was used with another amount';
 
 CREATE FUNCTION @extschema@.credit_adjust(org_id text, amount bigint, idempotency_key text, reason text)
   RETURNS @extschema@.credit_movement LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_adjust(text, bigint, text, text) IS
   'corrects a balance by a signed amount (not 0) whatever is available, with a reason; LC002, LC004';
 
-CREATE FUNCTION @extschema@.credit_authorize(org_id text, amount bigint, campaign_id text = NULL, idempotency_key text = NULL,
+CREATE FUNCTION @extschema@.credit_authorize(org_id text, amount bigint, campaign_id text = NULL,
+    idempotency_key text = NULL,
     timeout interval = NULL, timeout_action @extschema@.credit_timeout_action = NULL, metadata jsonb = NULL)
   RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.credit_authorize(text, bigint, text, text, interval, @extschema@.credit_timeout_action, jsonb) IS
-  'holds amount (> 0) credits until timeout (default credit_ledger.commit_timeout); the idempotency key defaults to campaign_id; LC001, LC002, LC004, LC007';
+COMMENT ON FUNCTION @extschema@.credit_authorize(text, bigint, text, text, interval, @extschema@.credit_timeout_action,
+    jsonb) IS
+  'holds amount (> 0) credits until timeout (default credit_ledger.commit_timeout); the idempotency key defaults to '
+  'campaign_id; LC001, LC002, LC004, LC007';
 
-CREATE FUNCTION @extschema@.credit_charge(org_id text, amount bigint, campaign_id text = NULL, idempotency_key text = NULL,
+CREATE FUNCTION @extschema@.credit_charge(org_id text, amount bigint, campaign_id text = NULL,
+    idempotency_key text = NULL,
     metadata jsonb = NULL)
   RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_charge(text, bigint, text, text, jsonb) IS
-  'charges amount (> 0) credits at once: credit_authorize and credit_commit in one, for work whose price is known; the idempotency key defaults to campaign_id and is one of credit_authorize''s; LC001, LC002, LC004, LC007';
+  'charges amount (> 0) credits at once: credit_authorize and credit_commit in one, for work whose price is known; '
+  'the idempotency key defaults to campaign_id and is one of credit_authorize''s; LC001, LC002, LC004, LC007';
 
 CREATE FUNCTION @extschema@.credit_commit(authorization_id text, amount_used bigint = NULL, final boolean = true)
   RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_commit(text, bigint, boolean) IS
-  'charges amount_used credits (>= 0; NULL: all that is held) and releases the rest of the hold; with final => false charges up to the total amount_used so far, and the rest stays held; LC001, LC003, LC004, LC005, LC006';
+  'charges amount_used credits (>= 0; NULL: all that is held) and releases the rest of the hold; with final => false '
+  'charges up to the total amount_used so far, and the rest stays held; LC001, LC003, LC004, LC005, LC006';
 
 CREATE FUNCTION @extschema@.credit_revert(authorization_id text, reason text = NULL)
   RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
@@ -38,25 +45,31 @@ COMMENT ON FUNCTION @extschema@.credit_revert(text, text) IS 'gives a hold back;
 CREATE FUNCTION @extschema@.credit_extend(authorization_id text, timeout interval = NULL, amount bigint = NULL)
   RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_extend(text, interval, bigint) IS
-  'lets a live hold expire timeout from now, but never earlier than it would; and makes amount (> 0) its new total, up or down; at least one of the two; LC001, LC003, LC004 (less than is charged), LC006, LC007';
+  'lets a live hold expire timeout from now, but never earlier than it would; and makes amount (> 0) its new total, '
+  'up or down; at least one of the two; LC001, LC003, LC004 (less than is charged), LC006, LC007';
 
 CREATE FUNCTION @extschema@.credit_correct(authorization_id text, amount_used bigint, reason text)
   RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_correct(text, bigint, text) IS
-  'sets what a settled authorization was really worth (>= 0 credits), whoever settled it and when, whatever is available, with a reason; LC003, LC006 (not settled), LC008 (less than was refunded)';
+  'sets what a settled authorization was really worth (>= 0 credits), whoever settled it and when, whatever is '
+  'available, with a reason; LC003, LC006 (not settled), LC008 (less than was refunded)';
 
-CREATE FUNCTION @extschema@.credit_refund(authorization_id text, idempotency_key text, amount bigint = NULL, reason text = NULL)
+CREATE FUNCTION @extschema@.credit_refund(authorization_id text, idempotency_key text, amount bigint = NULL,
+    reason text = NULL)
   RETURNS @extschema@.credit_movement LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_refund(text, text, bigint, text) IS
-  'gives back amount (> 0; NULL: all that is left) credits of a committed authorization; the key is the organisation''s; LC003, LC004, LC006, LC008';
+  'gives back amount (> 0; NULL: all that is left) credits of a committed authorization; the key is the '
+  'organisation''s; LC003, LC004, LC006, LC008';
 
-CREATE FUNCTION @extschema@.credit_account_configure(org_id text, credit_limit bigint = NULL, overage_limit bigint = NULL,
+CREATE FUNCTION @extschema@.credit_account_configure(org_id text, credit_limit bigint = NULL,
+    overage_limit bigint = NULL,
     low_balance_threshold bigint = NULL, frozen boolean = NULL, metadata jsonb = NULL)
   RETURNS @extschema@.credit_account LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_account_configure(text, bigint, bigint, bigint, boolean, jsonb) IS
   'sets what is not NULL on an account, creating it if there is none; limits are >= 0';
 
-CREATE FUNCTION @extschema@.credit_lot_configure(org_id text, lot_no bigint, expires_at timestamptz = NULL, priority integer = NULL)
+CREATE FUNCTION @extschema@.credit_lot_configure(org_id text, lot_no bigint, expires_at timestamptz = NULL,
+    priority integer = NULL)
   RETURNS @extschema@.credit_lot LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_lot_configure(text, bigint, timestamptz, integer) IS
   'sets what is not NULL on an open lot; an expires_at in the past means now; holds keep what they took; LC002, LC009';
@@ -64,12 +77,14 @@ COMMENT ON FUNCTION @extschema@.credit_lot_configure(text, bigint, timestamptz, 
 CREATE FUNCTION @extschema@.credit_void(org_id text, lot_no bigint, reason text)
   RETURNS @extschema@.credit_movement LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_void(text, bigint, text) IS
-  'takes all that is free in a lot, even if that leaves less than zero, with a reason; what is held follows as it is released; LC002, LC009';
+  'takes all that is free in a lot, even if that leaves less than zero, with a reason; what is held follows as it is '
+  'released; LC002, LC009';
 
 CREATE FUNCTION @extschema@.credit_sweep(as_of timestamptz = NULL, max_rows integer = 1000)
   RETURNS integer LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_sweep(timestamptz, integer) IS
-  'settles at most max_rows holds that expired before as_of (NULL: now), oldest first, by their timeout_action, and returns how many; an account locked by somebody else is passed over, one that fails is passed over with a WARNING';
+  'settles at most max_rows holds that expired before as_of (NULL: now), oldest first, by their timeout_action, and '
+  'returns how many; an account locked by somebody else is passed over, one that fails is passed over with a WARNING';
 
 -- Many in one call, at most a million: rows in the order of the arrays. All or nothing; with skip_refused an item that
 -- the ledger refuses (class LC) is left out, and its row has sqlstate and message. Accounts are locked in the order of
@@ -79,24 +94,31 @@ CREATE FUNCTION @extschema@.credit_authorize_many(org_ids text[], amounts bigint
     idempotency_keys text[] = NULL, timeout interval = NULL, timeout_action @extschema@.credit_timeout_action = NULL,
     metadata jsonb[] = NULL, skip_refused boolean = false)
   RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.credit_authorize_many(text[], bigint[], text[], text[], interval, @extschema@.credit_timeout_action, jsonb[], boolean) IS
-  'credit_authorize for each element in one call, all or nothing, or but for what is refused (skip_refused); an error names the item';
+COMMENT ON FUNCTION @extschema@.credit_authorize_many(text[], bigint[], text[], text[], interval,
+    @extschema@.credit_timeout_action, jsonb[], boolean) IS
+  'credit_authorize for each element in one call, all or nothing, or but for what is refused (skip_refused); an error '
+  'names the item';
 
 CREATE FUNCTION @extschema@.credit_charge_many(org_ids text[], amounts bigint[], campaign_ids text[] = NULL,
     idempotency_keys text[] = NULL, metadata jsonb[] = NULL, skip_refused boolean = false)
   RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_charge_many(text[], bigint[], text[], text[], jsonb[], boolean) IS
-  'credit_charge for each element in one call, all or nothing, or but for what is refused (skip_refused); an error names the item';
+  'credit_charge for each element in one call, all or nothing, or but for what is refused (skip_refused); an error '
+  'names the item';
 
-CREATE FUNCTION @extschema@.credit_commit_many(authorization_ids text[], amounts_used bigint[] = NULL, skip_refused boolean = false)
+CREATE FUNCTION @extschema@.credit_commit_many(authorization_ids text[], amounts_used bigint[] = NULL,
+    skip_refused boolean = false)
   RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_commit_many(text[], bigint[], boolean) IS
-  'credit_commit for each element (a NULL amount: all that is held) in one call, all or nothing, or but for what is refused (skip_refused); an error names the item';
+  'credit_commit for each element (a NULL amount: all that is held) in one call, all or nothing, or but for what is '
+  'refused (skip_refused); an error names the item';
 
-CREATE FUNCTION @extschema@.credit_revert_many(authorization_ids text[], reason text = NULL, skip_refused boolean = false)
+CREATE FUNCTION @extschema@.credit_revert_many(authorization_ids text[], reason text = NULL,
+    skip_refused boolean = false)
   RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_revert_many(text[], text, boolean) IS
-  'credit_revert for each element in one call, all or nothing, or but for what is refused (skip_refused); an error names the item';
+  'credit_revert for each element in one call, all or nothing, or but for what is refused (skip_refused); an error '
+  'names the item';
 
 CREATE FUNCTION @extschema@.credit_balance(org_id text)
   RETURNS @extschema@.credit_account_balance LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME';

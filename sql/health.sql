@@ -9,7 +9,8 @@ CREATE FUNCTION credit_ledger_internal.ownership_repair()
 BEGIN ATOMIC
   WITH owner AS (
     SELECT c.relowner AS of_tables, c.relnamespace AS schema,
-           (SELECT p.proowner FROM pg_proc p WHERE p.oid = '@extschema@.credit_maintain()'::regprocedure) AS of_functions
+           (SELECT p.proowner FROM pg_proc p
+            WHERE p.oid = '@extschema@.credit_maintain()'::regprocedure) AS of_functions
     FROM pg_class c
     WHERE c.oid = '@extschema@.credit_account'::regclass
   ), member AS (
@@ -39,7 +40,8 @@ END;
 COMMENT ON FUNCTION credit_ledger_internal.ownership_repair() IS
   'what to type so that the functions that write tables by SQL may write them; NULL: nothing';
 
-CREATE FUNCTION @extschema@.credit_health(OUT check_name text, OUT status @extschema@.credit_health_status, OUT detail text, OUT what_to_do text)
+CREATE FUNCTION @extschema@.credit_health(OUT check_name text, OUT status @extschema@.credit_health_status,
+    OUT detail text, OUT what_to_do text)
   RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED
   SET search_path = pg_catalog, pg_temp
   SET row_security = off
@@ -60,9 +62,11 @@ BEGIN
 
   check_name := 'preloaded';
   status := CASE WHEN worker.preloaded THEN 'ok' ELSE 'warning' END::@extschema@.credit_health_status;
-  detail := CASE WHEN worker.preloaded THEN 'the library is preloaded' ELSE 'the library is not preloaded: no worker, no counters' END;
+  detail := CASE WHEN worker.preloaded THEN 'the library is preloaded'
+    ELSE 'the library is not preloaded: no worker, no counters' END;
   what_to_do := CASE WHEN NOT worker.preloaded THEN
-    'Add credit_ledger to shared_preload_libraries and restart the server, or schedule credit_sweep() and credit_maintain() every minute.' END;
+    'Add credit_ledger to shared_preload_libraries and restart the server, '
+    'or schedule credit_sweep() and credit_maintain() every minute.' END;
   RETURN NEXT;
 
   check_name := 'worker';
@@ -97,7 +101,8 @@ BEGIN
       status := 'ok';
       detail := 'none is to be expected';
       what_to_do := NULL;
-    WHEN worker.last_error_at > coalesce(worker.last_sweep_at, '-infinity') AND worker.last_error_sqlstate = '55P03' THEN
+    WHEN worker.last_error_at > coalesce(worker.last_sweep_at, '-infinity')
+      AND worker.last_error_sqlstate = '55P03' THEN
       status := 'warning';
       detail := format('it ended early: %s', worker.last_error);
       what_to_do := 'Nothing, if that is somebody''s work on the table and ends; pg_locks tells who has it.';
@@ -112,7 +117,8 @@ BEGIN
     ELSE
       status := 'warning';
       detail := coalesce(date_trunc('second', age) || ' ago', 'none yet');
-      what_to_do := 'If this stays, look for a shortage of background workers (max_worker_processes) in the server''s log.';
+      what_to_do := 'If this stays, look for a shortage of background workers (max_worker_processes) '
+                    'in the server''s log.';
   END CASE;
   RETURN NEXT;
 
@@ -123,7 +129,8 @@ BEGIN
                  ELSE 'ok' END::@extschema@.credit_health_status;
   detail := CASE WHEN age > interval '0' THEN format('expired %s ago', date_trunc('second', age)) ELSE 'none' END;
   what_to_do := CASE WHEN status <> 'ok' THEN
-    'See whether its account is locked (pg_locks) or credit_recent_failures() names it. Without the worker, call credit_sweep().' END;
+    'See whether its account is locked (pg_locks) or credit_recent_failures() names it. '
+    'Without the worker, call credit_sweep().' END;
   RETURN NEXT;
 
   -- An instant of an account never goes back, so what was written while the clock was ahead dates all that follows.
@@ -136,14 +143,16 @@ BEGIN
                  THEN format('%s, the farthest of organisation "%s": %s', future.count, future.org_id, future.max)
                  ELSE 'none' END;
   what_to_do := CASE WHEN future.count > 0 THEN
-    'Set the server''s clock. Rows of these accounts are dated then until the clock has come there, and nothing else is wrong: '
-    'holds expire by the clock on the wall. SELECT org_id, updated_at FROM credit_account WHERE updated_at > now();' END;
+    'Set the server''s clock. Rows of these accounts are dated then until the clock has come there, and nothing else '
+    'is wrong: holds expire by the clock on the wall. '
+    'SELECT org_id, updated_at FROM credit_account WHERE updated_at > now();' END;
   RETURN NEXT;
 
   check_name := 'counters';
   SELECT max(s.minute) INTO drained FROM @extschema@.credit_stat s;
   status := CASE WHEN worker.preloaded THEN 'ok' ELSE 'warning' END::@extschema@.credit_health_status;
-  detail := CASE WHEN NOT worker.preloaded THEN 'nothing is counted' ELSE coalesce('newest of ' || drained, 'nothing counted yet') END;
+  detail := CASE WHEN NOT worker.preloaded THEN 'nothing is counted'
+    ELSE coalesce('newest of ' || drained, 'nothing counted yet') END;
   what_to_do := CASE WHEN NOT worker.preloaded THEN 'See preloaded.' END;
   RETURN NEXT;
 
@@ -168,7 +177,8 @@ BEGIN
   status := CASE WHEN reconciliation.overdue THEN 'critical'
                  WHEN reconciliation.findings_open > 0 THEN 'warning'
                  ELSE 'ok' END::@extschema@.credit_health_status;
-  detail := format('%s; open findings: %s', CASE WHEN reconciliation.overdue THEN 'overdue' ELSE reconciliation.detail END,
+  detail := format('%s; open findings: %s',
+                   CASE WHEN reconciliation.overdue THEN 'overdue' ELSE reconciliation.detail END,
                    reconciliation.findings_open);
   what_to_do := CASE WHEN reconciliation.overdue THEN
                        'See cron.job_run_details and the server''s log; then SELECT credit_run_reconciliation().'

@@ -18,7 +18,10 @@ CREATE TYPE @extschema@.credit_judgement AS (
   detail         text
 );
 COMMENT ON TYPE @extschema@.credit_judgement IS
-  'a campaign (or, without campaign_id, the usage of the day used_on that names none; or the sum of so many campaigns that each differ by no more than the tolerance) with its totals and verdict; difference: credits charged beyond what was used, less than zero: used beyond what was charged, as far as no open hold, refund or dismissed finding explains it';
+  'a campaign (or, without campaign_id, the usage of the day used_on that names none; or the sum of so many campaigns '
+  'that each differ by no more than the tolerance) with its totals and verdict; difference: credits charged beyond '
+  'what was used, less than zero: used beyond what was charged, as far as no open hold, refund or dismissed finding '
+  'explains it';
 
 -- since and until: the window. with_findings: the campaigns of open findings, too; of_finding: those of this finding.
 -- of_campaign, of_org: this campaign, of this organisation or of all.
@@ -49,7 +52,8 @@ BEGIN ATOMIC
   WHERE of_org IS NULL OR k.org_id = of_org;
 END;
 COMMENT ON FUNCTION credit_ledger_internal.touched_campaigns(timestamptz, timestamptz, boolean, bigint, text, text) IS
-  'the campaigns with an authorization that was settled in a window, or made in it and is open; of open findings, or of one; of one name. Some of them twice';
+  'the campaigns with an authorization that was settled in a window, or made in it and is open; of open findings, or '
+  'of one; of one name. Some of them twice';
 
 CREATE FUNCTION credit_ledger_internal.as_bigint(value numeric)
   RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -190,10 +194,15 @@ BEGIN
   WHERE u.detail IS NOT NULL;
 END
 $$;
-COMMENT ON FUNCTION credit_ledger_internal.judge_campaigns(timestamptz, timestamptz, bigint, boolean, bigint, text, text) IS
-  'every campaign that the window touches, by an authorization made or settled in it or by usage in it, with its totals over its whole life and its verdict, the balanced ones too; and of each organisation whose small differences add up to more than the tolerance, their sum; in no order. Reads the window, not the history; takes no row lock';
+COMMENT ON FUNCTION credit_ledger_internal.judge_campaigns(timestamptz, timestamptz, bigint, boolean, bigint, text,
+    text) IS
+  'every campaign that the window touches, by an authorization made or settled in it or by usage in it, with its '
+  'totals over its whole life and its verdict, the balanced ones too; and of each organisation whose small '
+  'differences add up to more than the tolerance, their sum; in no order. Reads the window, not the history; takes no '
+  'row lock';
 
-CREATE FUNCTION @extschema@.credit_reconcile_campaigns(since timestamptz = NULL, until timestamptz = NULL, tolerance bigint = 10)
+CREATE FUNCTION @extschema@.credit_reconcile_campaigns(since timestamptz = NULL, until timestamptz = NULL,
+    tolerance bigint = 10)
   RETURNS SETOF @extschema@.credit_judgement LANGUAGE sql STABLE PARALLEL UNSAFE
   SET row_security = off
 BEGIN ATOMIC
@@ -203,14 +212,17 @@ BEGIN ATOMIC
   ORDER BY j.org_id, j.campaign_id, j.used_on, j.verdict, j.detail;
 END;
 COMMENT ON FUNCTION @extschema@.credit_reconcile_campaigns(timestamptz, timestamptz, bigint) IS
-  'campaigns of the window (since included, until excluded; NULL: without end) whose charges and usage differ by more than tolerance, those still in flight, and those of partitions that were detached; small differences that add up to more than tolerance in an organisation are one row';
+  'campaigns of the window (since included, until excluded; NULL: without end) whose charges and usage differ by more '
+  'than tolerance, those still in flight, and those of partitions that were detached; small differences that add up '
+  'to more than tolerance in an organisation are one row';
 
 CREATE FUNCTION @extschema@.credit_reconcile(since timestamptz = NULL, until timestamptz = NULL, tolerance bigint = 10)
   RETURNS TABLE (org_id text, credits_committed bigint, actual_usage bigint, difference bigint)
   LANGUAGE sql STABLE PARALLEL UNSAFE
   SET row_security = off
 BEGIN ATOMIC
-  SELECT s.org_id, credit_ledger_internal.as_bigint(s.credits_committed), credit_ledger_internal.as_bigint(s.actual_usage),
+  SELECT s.org_id, credit_ledger_internal.as_bigint(s.credits_committed),
+    credit_ledger_internal.as_bigint(s.actual_usage),
          credit_ledger_internal.as_bigint(s.credits_committed - s.actual_usage)
   FROM (SELECT j.org_id, sum(j.charged::numeric - j.refunded) AS credits_committed, sum(j.used) AS actual_usage
         FROM credit_ledger_internal.judge_campaigns(since, until, tolerance) j
@@ -220,7 +232,8 @@ BEGIN ATOMIC
   ORDER BY s.org_id;
 END;
 COMMENT ON FUNCTION @extschema@.credit_reconcile(timestamptz, timestamptz, bigint) IS
-  'organisations whose credits committed, net of refunds, and actual usage differ by more than tolerance, over the campaigns of the window that are not in flight: the runbook''s reconciliation query';
+  'organisations whose credits committed, net of refunds, and actual usage differ by more than tolerance, over the '
+  'campaigns of the window that are not in flight: the runbook''s reconciliation query';
 
 CREATE FUNCTION @extschema@.credit_campaign_status(campaign_id text, org_id text = NULL)
   RETURNS SETOF @extschema@.credit_judgement LANGUAGE sql STABLE PARALLEL UNSAFE
@@ -228,15 +241,18 @@ CREATE FUNCTION @extschema@.credit_campaign_status(campaign_id text, org_id text
 BEGIN ATOMIC
   SELECT credit_ledger_internal.require_argument('campaign_id', campaign_id IS NULL);
   SELECT j.*
-  FROM credit_ledger_internal.judge_campaigns('infinity', 'infinity', 0, of_campaign => credit_campaign_status.campaign_id,
+  FROM credit_ledger_internal.judge_campaigns('infinity', 'infinity', 0,
+    of_campaign => credit_campaign_status.campaign_id,
                                               of_org => credit_campaign_status.org_id) j
   ORDER BY j.org_id;
 END;
 COMMENT ON FUNCTION @extschema@.credit_campaign_status(text, text) IS
-  'what a campaign was charged and what it used over its whole life, with the verdict (tolerance 0), a row for each organisation that has a campaign of that name';
+  'what a campaign was charged and what it used over its whole life, with the verdict (tolerance 0), a row for each '
+  'organisation that has a campaign of that name';
 
 CREATE FUNCTION @extschema@.credit_orphaned_authorizations(older_than interval = '1 hour')
-  RETURNS TABLE (authorization_id text, org_id text, campaign_id text, amount bigint, created_at timestamptz, expires_at timestamptz)
+  RETURNS TABLE (authorization_id text, org_id text, campaign_id text, amount bigint, created_at timestamptz,
+    expires_at timestamptz)
   LANGUAGE sql STABLE PARALLEL SAFE
   SET row_security = off
 BEGIN ATOMIC

@@ -2,7 +2,8 @@
 -- organisation is quick and all of them take as long as their days. Days are those of UTC.
 
 CREATE VIEW @extschema@.credit_account_overview AS
-SELECT a.org_id, a.balance, a.held, a.balance - a.held + a.credit_limit AS available, a.credit_limit, a.low_balance_threshold,
+SELECT a.org_id, a.balance, a.held, a.balance - a.held + a.credit_limit AS available, a.credit_limit,
+  a.low_balance_threshold,
        coalesce(a.balance - a.held + a.credit_limit < a.low_balance_threshold, false) AS is_low, a.frozen,
        s.spent_today, round(s.burn_rate, 2) AS burn_rate,
        round(greatest(a.balance - a.held + a.credit_limit, 0) / nullif(s.burn_rate, 0), 1) AS days_left
@@ -12,16 +13,20 @@ CROSS JOIN LATERAL (
          coalesce(sum(c.charged) FILTER (WHERE c.created_at >= now() - interval '168 hours'), 0)
            / least(greatest(extract(epoch FROM now() - a.created_at) / 86400, 1), 7) AS burn_rate
   FROM (
-    SELECT l.created_at, CASE l.status WHEN 'committed' THEN l.amount - l.refunded_amount ELSE l.committed_amount END AS charged
+    SELECT l.created_at, CASE l.status WHEN 'committed' THEN l.amount - l.refunded_amount
+      ELSE l.committed_amount END AS charged
     FROM @extschema@.credit_ledger l
     WHERE l.org_id = a.org_id AND l.created_at >= now() - interval '192 hours' AND l.status <> 'reverted'
   ) c
 ) s;
 COMMENT ON VIEW @extschema@.credit_account_overview IS 'every organisation as a dashboard shows it';
-COMMENT ON COLUMN @extschema@.credit_account_overview.spent_today IS 'credits charged, net of refunds, for authorizations made since midnight UTC';
+COMMENT ON COLUMN @extschema@.credit_account_overview.spent_today IS
+  'credits charged, net of refunds, for authorizations made since midnight UTC';
 COMMENT ON COLUMN @extschema@.credit_account_overview.burn_rate IS
-  'credits a day charged, net of refunds, for authorizations of the last seven days, or since the account is there if that is less, one day at least';
-COMMENT ON COLUMN @extschema@.credit_account_overview.days_left IS 'how long available lasts at this burn rate; NULL if nothing was spent';
+  'credits a day charged, net of refunds, for authorizations of the last seven days, or since the account is there if '
+  'that is less, one day at least';
+COMMENT ON COLUMN @extschema@.credit_account_overview.days_left IS
+  'how long available lasts at this burn rate; NULL if nothing was spent';
 
 CREATE VIEW @extschema@.credit_totals AS
 SELECT a.accounts, a.balance, a.held, a.available, a.low_accounts, a.frozen_accounts,
@@ -36,8 +41,10 @@ FROM (SELECT count(*) AS accounts, coalesce(sum(a.balance), 0) AS balance, coale
              count(*) FILTER (WHERE l.created_at < now() - interval '1 hour') AS orphaned_authorizations,
              coalesce(greatest(extract(epoch FROM now() - min(l.expires_at)), 0), 0) AS sweep_lag_seconds
       FROM @extschema@.credit_ledger_open l) o,
-     (SELECT h.findings_open AS open_findings, h.last_run_at, h.overdue_at FROM @extschema@.credit_reconciliation_health() h) r;
+     (SELECT h.findings_open AS open_findings, h.last_run_at, h.overdue_at
+       FROM @extschema@.credit_reconciliation_health() h) r;
 COMMENT ON VIEW @extschema@.credit_totals IS 'the ledger in one row, as a dashboard shows it';
 COMMENT ON COLUMN @extschema@.credit_totals.overdue_authorizations IS 'holds that expired and that nobody settled yet';
-COMMENT ON COLUMN @extschema@.credit_totals.orphaned_authorizations IS 'authorizations neither committed nor reverted that are older than an hour';
+COMMENT ON COLUMN @extschema@.credit_totals.orphaned_authorizations IS
+  'authorizations neither committed nor reverted that are older than an hour';
 COMMENT ON COLUMN @extschema@.credit_totals.sweep_lag_seconds IS 'how long ago the first of the overdue holds expired';

@@ -6,7 +6,8 @@ CREATE FUNCTION credit_ledger_internal.partition_name(parent regclass, lower_bou
   RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
   SELECT format('%I.%I', n.nspname, c.relname || to_char(lower_bound AT TIME ZONE 'UTC',
-           CASE WHEN lower_bound = date_trunc('day', lower_bound, 'UTC') THEN '_YYYYMMDD' ELSE '_YYYYMMDD"t"HH24MISSUS' END))
+           CASE WHEN lower_bound = date_trunc('day', lower_bound, 'UTC') THEN '_YYYYMMDD'
+             ELSE '_YYYYMMDD"t"HH24MISSUS' END))
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.oid = parent;
 END;
@@ -27,7 +28,8 @@ BEGIN
           credit_ledger_internal.require_argument('lower_bound', lower_bound IS NULL),
           credit_ledger_internal.require_argument('upper_bound', upper_bound IS NULL);
   template := CASE parent
-                WHEN '@extschema@.credit_ledger_settled'::regclass THEN '@extschema@.credit_ledger_settled_default'::regclass
+                WHEN '@extschema@.credit_ledger_settled'::regclass
+                  THEN '@extschema@.credit_ledger_settled_default'::regclass
                 WHEN '@extschema@.credit_entry'::regclass THEN '@extschema@.credit_entry_default'::regclass
               END;
   IF template IS NULL THEN
@@ -47,13 +49,16 @@ BEGIN
     EXECUTE format('CREATE TRIGGER credit_entry_no_truncate BEFORE TRUNCATE ON %s '
                    'FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.entry_append_only()', leaf);
   END IF;
-  EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)', parent, leaf, lower_bound, upper_bound);
+  EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)', parent, leaf, lower_bound,
+    upper_bound);
   PERFORM credit_ledger_internal.revoke_from_others('pg_class', leaf::regclass);
   RETURN leaf::regclass;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_create_partition(regclass, timestamptz, timestamptz) IS
-  'makes a partition of credit_ledger_settled or credit_entry for created_at from lower_bound (included) to upper_bound (excluded), with all indexes; the default partition must hold no row of that range. Locks the parent''s default partition';
+  'makes a partition of credit_ledger_settled or credit_entry for created_at from lower_bound (included) to '
+  'upper_bound (excluded), with all indexes; the default partition must hold no row of that range. Locks the '
+  'parent''s default partition';
 
 -- The lock that a partition is attached under would have every call wait behind it, if a long query has the default
 -- partition: then rather no partition this time.
@@ -89,7 +94,8 @@ BEGIN
       WHERE i.inhparent = parent
         AND i.inhrelid = to_regclass(credit_ledger_internal.partition_name(parent, lower_bound)));
     IF month = 0 AND leaf_of_rest <> 0 THEN
-      EXECUTE format('SELECT EXISTS (SELECT FROM %s d WHERE d.created_at >= %L)', leaf_of_rest, lower_bound) INTO has_row;
+      EXECUTE format('SELECT EXISTS (SELECT FROM %s d WHERE d.created_at >= %L)', leaf_of_rest, lower_bound)
+        INTO has_row;
       CONTINUE WHEN has_row;
     END IF;
     BEGIN
@@ -108,4 +114,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_create_partitions(integer) IS
-  'makes the partitions of credit_ledger_settled and credit_entry for this month (UTC), if the default partition has no row of it, and for so many to come (1 to 120), where there is none yet; returns those it made. To be called regularly. Locks the default partitions while it reads them, and gives up if it has to wait for a second (55P03)';
+  'makes the partitions of credit_ledger_settled and credit_entry for this month (UTC), if the default partition has '
+  'no row of it, and for so many to come (1 to 120), where there is none yet; returns those it made. To be called '
+  'regularly. Locks the default partitions while it reads them, and gives up if it has to wait for a second (55P03)';

@@ -45,11 +45,12 @@ DECLARE
     'credit_commit_many,credit_revert,credit_revert_many,credit_extend,credit_balance}'::text[];
   reader constant text[] := '{credit_balance,credit_balance_at,credit_statement,credit_verify,'
     'credit_commit_failure_rate,credit_reconcile,credit_reconcile_campaigns,credit_campaign_status,'
-    'credit_orphaned_authorizations,credit_reconciliation_health,credit_health,credit_recent_failures,credit_worker_status}'::text[];
+    'credit_orphaned_authorizations,credit_reconciliation_health,credit_health,credit_recent_failures,'
+    'credit_worker_status}'::text[];
   -- What functions call with the rights of whoever called them. None of it writes.
   helpers constant text[] := '{require_account,require_argument,setting,last_entry_before,discrepancies,misplaced_rows,'
-    'ownership_repair,judge_campaigns,touched_campaigns,as_bigint,usage,read_usage,of_every_source,require_usage_columns,campaign_of_day,'
-    'start_of_day,day_of}'::text[];
+    'ownership_repair,judge_campaigns,touched_campaigns,as_bigint,usage,read_usage,of_every_source,'
+    'require_usage_columns,campaign_of_day,start_of_day,day_of}'::text[];
   statement text;
 BEGIN
   PERFORM credit_ledger_internal.require_argument('role', role IS NULL),
@@ -63,7 +64,8 @@ BEGIN
     RAISE undefined_object USING MESSAGE = format('role "%s" does not exist', role);
   END IF;
   -- A GRANT by somebody who may not is only a warning.
-  IF NOT pg_has_role((SELECT c.relowner FROM pg_class c WHERE c.oid = '@extschema@.credit_account'::regclass), 'USAGE') THEN
+  IF NOT pg_has_role((SELECT c.relowner FROM pg_class c WHERE c.oid = '@extschema@.credit_account'::regclass),
+    'USAGE') THEN
     RAISE insufficient_privilege USING MESSAGE = 'only the owner of the ledger can grant privileges on it';
   END IF;
 
@@ -80,7 +82,8 @@ BEGIN
     SELECT format('GRANT EXECUTE ON FUNCTION %s TO %s', p.oid::regprocedure, role)
     FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
     WHERE CASE
-            WHEN p.pronamespace = 'credit_ledger_internal'::regnamespace THEN level <> 'app' AND p.proname = ANY (helpers)
+            WHEN p.pronamespace = 'credit_ledger_internal'::regnamespace
+              THEN level <> 'app' AND p.proname = ANY (helpers)
             WHEN level = 'app' THEN p.proname = ANY (app)
             WHEN level = 'reader' THEN p.proname = ANY (reader)
             ELSE p.proname <> 'credit_grant_privileges'
@@ -88,7 +91,8 @@ BEGIN
   UNION ALL
     SELECT format('GRANT USAGE ON TYPE %s TO %s', t.oid::regtype, role)
     FROM pg_type t JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid
-    WHERE t.typelem = 0 AND (t.typrelid = 0 OR EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
+    WHERE t.typelem = 0
+      AND (t.typrelid = 0 OR EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
   UNION ALL
     SELECT format('GRANT SELECT ON TABLE %s TO %s', c.oid::regclass, role)
     FROM pg_class c JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
@@ -99,7 +103,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_grant_privileges(regrole, text) IS
-  'gives a role what a level needs. reader: SELECT and the functions that only read; app: authorize, commit, revert, extend, balance; operator: every function but this one, and SELECT';
+  'gives a role what a level needs. reader: SELECT and the functions that only read; app: authorize, commit, revert, '
+  'extend, balance; operator: every function but this one, and SELECT';
 
 SELECT credit_ledger_internal.revoke_from_others(d.classid, d.objid)
 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credit_ledger'

@@ -1,5 +1,5 @@
--- What an account's entries tell: its balance at an instant, its statement. Row level security that would hide a part of
--- them is an error (row_security = off).
+-- What an account's entries tell: its balance at an instant, its statement. Row level security that would hide a part
+-- of them is an error (row_security = off).
 
 CREATE FUNCTION credit_ledger_internal.require_account(org_id text)
   RETURNS void LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_require_account';
@@ -64,7 +64,8 @@ BEGIN ATOMIC
     0);
 END;
 COMMENT ON FUNCTION @extschema@.credit_balance_at(text, timestamptz) IS
-  'tells the balance that an organisation had just before an instant (0 before its first entry), from its entries; LC002';
+  'tells the balance that an organisation had just before an instant (0 before its first entry), from its entries; '
+  'LC002';
 
 CREATE TYPE @extschema@.credit_statement_line AS (
   org_id           text COLLATE "C",
@@ -92,8 +93,8 @@ BEGIN ATOMIC
          e.created_at, e.metadata, e.lots, e.effective_at
   FROM @extschema@.credit_entry e
   WHERE e.org_id = credit_statement.org_id
-    AND e.entry_no > (SELECT greatest(after_entry_no, CASE WHEN since IS NOT NULL THEN
-                                                        credit_ledger_internal.last_entry_before(credit_statement.org_id, since) END, 0))
+    AND e.entry_no > (SELECT greatest(after_entry_no, 0, CASE
+      WHEN since IS NOT NULL THEN credit_ledger_internal.last_entry_before(credit_statement.org_id, since) END))
     AND e.entry_no <= (SELECT CASE WHEN until IS NULL THEN 9223372036854775807
                                    ELSE credit_ledger_internal.last_entry_before(credit_statement.org_id, until) END)
     -- No entry counts from a later instant than it was written at: partitions before since are not looked into.
@@ -102,4 +103,5 @@ BEGIN ATOMIC
   LIMIT max_rows;
 END;
 COMMENT ON FUNCTION @extschema@.credit_statement(text, timestamptz, timestamptz, bigint, integer) IS
-  'lists the entries of an organisation from since (included) until until (excluded), oldest first; a page of max_rows after the entry after_entry_no, the last of the page before; LC002';
+  'lists the entries of an organisation from since (included) until until (excluded), oldest first; a page of '
+  'max_rows after the entry after_entry_no, the last of the page before; LC002';

@@ -1,12 +1,13 @@
 -- Runs of reconciliation: what they find is kept, alerted and resolved. A run is one transaction and takes no lock that
 -- a caller of the ledger would wait for; runs and resolutions wait for each other.
 --
--- credit_run_reconciliation() and credit_resolve_finding() are SECURITY DEFINER: they judge for themselves what they keep, so
--- nobody can have them keep something else. What usage sources bring along is executed as the session's role all the same
--- (credit_ledger_internal.usage()).
+-- credit_run_reconciliation() and credit_resolve_finding() are SECURITY DEFINER: they judge for themselves what they
+-- keep, so nobody can have them keep something else. What usage sources bring along is executed as the session's role
+-- all the same (credit_ledger_internal.usage()).
 
--- All history is verified if no instant is given, or if too much was unsound before to go through it by organisation; else
--- what is new, and the organisations that were unsound before. An hour is verified twice, for transactions that took long.
+-- All history is verified if no instant is given, or if too much was unsound before to go through it by organisation;
+-- else what is new, and the organisations that were unsound before. An hour is verified twice, for transactions that
+-- took long.
 CREATE FUNCTION credit_ledger_internal.verify_books(since timestamptz)
   RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE plpgsql STABLE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
@@ -37,7 +38,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.reconciliation_lock() IS
-  'waits until no other transaction runs a reconciliation or resolves a finding, and keeps them waiting until this one ends';
+  'waits until no other transaction runs a reconciliation or resolves a finding, and keeps them waiting until this '
+  'one ends';
 
 -- A transaction stamps what it settles with the clock and commits later, so a run does not see all that is stamped
 -- before its end. What transactions began earlier may still bring is left to the next run: those that can be seen
@@ -67,7 +69,8 @@ BEGIN
   WHERE f.org_id IS NOT DISTINCT FROM finding_alert.org_id AND f.resolved_at IS NULL;
   IF open > 0 THEN
     PERFORM credit_ledger_internal.alert_open('reconciliation_mismatch', org_id,
-      format('open findings of reconciliation: %s', open), jsonb_build_object('findings', open, 'difference', difference));
+      format('open findings of reconciliation: %s', open),
+      jsonb_build_object('findings', open, 'difference', difference));
   ELSE
     PERFORM credit_ledger_internal.alert_close('reconciliation_mismatch', org_id);
   END IF;
@@ -77,12 +80,15 @@ COMMENT ON FUNCTION credit_ledger_internal.finding_alert(text) IS
   'opens or closes the alert reconciliation_mismatch of an organisation, as it has open findings or has none';
 
 -- What was found wrong with a source or with the books, and dismissed, stays silent as long as it is the same.
-CREATE FUNCTION credit_ledger_internal.keep_mismatches(run @extschema@.credit_reconciliation_run, judged @extschema@.credit_judgement[])
+CREATE FUNCTION credit_ledger_internal.keep_mismatches(run @extschema@.credit_reconciliation_run,
+    judged @extschema@.credit_judgement[])
   RETURNS void LANGUAGE sql VOLATILE PARALLEL UNSAFE
 BEGIN ATOMIC
   INSERT INTO @extschema@.credit_finding AS f
-    (run_id, verdict, org_id, campaign_id, used_on, campaigns, charged, refunded, used, difference, detail, found_at, seen_at)
-  SELECT run.run_id, j.verdict, j.org_id, j.campaign_id, j.used_on, j.campaigns, j.charged, j.refunded, j.used, j.difference,
+    (run_id, verdict, org_id, campaign_id, used_on, campaigns, charged, refunded, used, difference, detail, found_at,
+      seen_at)
+  SELECT run.run_id, j.verdict, j.org_id, j.campaign_id, j.used_on, j.campaigns, j.charged, j.refunded, j.used,
+    j.difference,
          j.detail, run.started_at, run.started_at
   FROM unnest(judged) j
   WHERE j.verdict NOT IN ('balanced', 'in_flight', 'detached')
@@ -92,24 +98,29 @@ BEGIN ATOMIC
         AND d.used_on IS NOT DISTINCT FROM j.used_on AND d.detail = j.detail))
   ORDER BY j.org_id, j.campaign_id, j.used_on, j.detail
   ON CONFLICT (org_id, campaign_id, used_on, detail) WHERE resolved_at IS NULL DO UPDATE
-  SET verdict = excluded.verdict, campaigns = excluded.campaigns, charged = excluded.charged, refunded = excluded.refunded,
+  SET verdict = excluded.verdict, campaigns = excluded.campaigns, charged = excluded.charged,
+    refunded = excluded.refunded,
       used = excluded.used, difference = excluded.difference, seen_at = excluded.seen_at;
 
   DELETE FROM @extschema@.credit_finding_part p
   USING @extschema@.credit_finding f
   WHERE f.finding_id = p.finding_id AND f.resolved_at IS NULL AND f.seen_at = run.started_at;
-  INSERT INTO @extschema@.credit_finding_part (finding_id, org_id, campaign_id, used_on, charged, refunded, used, difference)
+  INSERT INTO @extschema@.credit_finding_part (finding_id, org_id, campaign_id, used_on, charged, refunded, used,
+    difference)
   SELECT f.finding_id, j.org_id, j.campaign_id, j.used_on, j.charged, j.refunded, j.used, j.difference
   FROM unnest(judged) j
   JOIN @extschema@.credit_finding f ON f.org_id = j.org_id AND f.campaigns IS NOT NULL AND f.resolved_at IS NULL
   WHERE j.verdict IN ('balanced', 'in_flight') AND j.difference <> 0 AND f.seen_at = run.started_at;
 END;
-COMMENT ON FUNCTION credit_ledger_internal.keep_mismatches(@extschema@.credit_reconciliation_run, @extschema@.credit_judgement[]) IS
+COMMENT ON FUNCTION credit_ledger_internal.keep_mismatches(@extschema@.credit_reconciliation_run,
+    @extschema@.credit_judgement[]) IS
   'keeps as findings what a run judged to be mismatches, and the small differences that add up to one';
 
--- Every run judges the campaigns of open findings again, so what it does not find any more is gone. What is in flight may
--- come back, what is detached cannot be judged any more, and what is wrong with a source is seen for the days of a window.
-CREATE FUNCTION credit_ledger_internal.clear_findings(run @extschema@.credit_reconciliation_run, judged @extschema@.credit_judgement[])
+-- Every run judges the campaigns of open findings again, so what it does not find any more is gone. What is in flight
+-- may come back, what is detached cannot be judged any more, and what is wrong with a source is seen for the days of a
+-- window.
+CREATE FUNCTION credit_ledger_internal.clear_findings(run @extschema@.credit_reconciliation_run,
+    judged @extschema@.credit_judgement[])
   RETURNS void LANGUAGE sql VOLATILE PARALLEL UNSAFE
 BEGIN ATOMIC
   UPDATE @extschema@.credit_finding f
@@ -123,10 +134,12 @@ BEGIN ATOMIC
       WHERE j.verdict IN ('in_flight', 'detached') AND j.org_id = f.org_id
         AND j.campaign_id IS NOT DISTINCT FROM f.campaign_id AND j.used_on IS NOT DISTINCT FROM f.used_on);
 END;
-COMMENT ON FUNCTION credit_ledger_internal.clear_findings(@extschema@.credit_reconciliation_run, @extschema@.credit_judgement[]) IS
+COMMENT ON FUNCTION credit_ledger_internal.clear_findings(@extschema@.credit_reconciliation_run,
+    @extschema@.credit_judgement[]) IS
   'closes the open findings that a run did not find any more';
 
-CREATE FUNCTION @extschema@.credit_run_reconciliation(since timestamptz = NULL, until timestamptz = NULL, tolerance bigint = 10)
+CREATE FUNCTION @extschema@.credit_run_reconciliation(since timestamptz = NULL, until timestamptz = NULL,
+    tolerance bigint = 10)
   RETURNS @extschema@.credit_reconciliation_run LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
   SET row_security = off
@@ -141,7 +154,8 @@ BEGIN
   PERFORM credit_ledger_internal.reconciliation_lock();
   covered := (SELECT max(r.covered_until) FROM @extschema@.credit_reconciliation_run r);
   run.started_at := clock_timestamp();
-  run.since := coalesce(since, covered - credit_ledger_internal.setting('reconciliation_lookback')::interval, '-infinity');
+  run.since := coalesce(since, covered - credit_ledger_internal.setting('reconciliation_lookback')::interval,
+    '-infinity');
   run.until := coalesce(until, greatest(run.started_at, run.since));
   run.tolerance := tolerance;
   -- A window that leaves a gap after the runs before leaves covered_until where it was.
@@ -149,7 +163,8 @@ BEGIN
                             THEN greatest(covered, credit_ledger_internal.reconciliation_horizon(run.until))
                             ELSE covered END;
 
-  -- What the findings need: mismatches, what may explain one that is open, and the small differences that add up to one.
+  -- What the findings need: mismatches, what may explain one that is open, and the small differences that add up to
+  -- one.
   WITH judged AS MATERIALIZED (
     SELECT j.* FROM credit_ledger_internal.judge_campaigns(run.since, run.until, run.tolerance, with_findings => true) j
   )
@@ -171,7 +186,8 @@ BEGIN
 
   INSERT INTO @extschema@.credit_reconciliation_run
     (since, until, tolerance, judged, in_flight, findings_new, findings_open, covered_until, started_at, finished_at)
-  VALUES (run.since, run.until, run.tolerance, run.judged, run.in_flight, 0, 0, run.covered_until, run.started_at, clock_timestamp())
+  VALUES (run.since, run.until, run.tolerance, run.judged, run.in_flight, 0, 0, run.covered_until, run.started_at,
+    clock_timestamp())
   RETURNING run_id INTO run.run_id;
   PERFORM credit_ledger_internal.keep_mismatches(run, judged || unsound);
   PERFORM credit_ledger_internal.clear_findings(run, judged);
@@ -191,10 +207,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_run_reconciliation(timestamptz, timestamptz, bigint) IS
-  'judges the campaigns of the window (NULL: from credit_ledger.reconciliation_lookback before where the runs before have come to, until now) and of open findings, verifies the books, and keeps what it finds: new findings are made, those that are gone are cleared, alerts opened and closed';
+  'judges the campaigns of the window (NULL: from credit_ledger.reconciliation_lookback before where the runs before '
+  'have come to, until now) and of open findings, verifies the books, and keeps what it finds: new findings are made, '
+  'those that are gone are cleared, alerts opened and closed';
 
-CREATE FUNCTION credit_ledger_internal.charge_used(org_id text, amount bigint, campaign_id text, idempotency_key text, metadata jsonb)
-  RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credit_charge_used';
+CREATE FUNCTION credit_ledger_internal.charge_used(org_id text, amount bigint, campaign_id text, idempotency_key text,
+    metadata jsonb)
+  RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'credit_charge_used';
 COMMENT ON FUNCTION credit_ledger_internal.charge_used(text, bigint, text, text, jsonb) IS
   'credit_charge() for what was used already: whatever is available, though the account be frozen; LC002, LC004';
 
@@ -219,7 +239,8 @@ END;
 COMMENT ON FUNCTION credit_ledger_internal.settled_authorizations(text, text) IS
   'the settled authorizations of a campaign: committed ones first, then the newest';
 
-CREATE FUNCTION credit_ledger_internal.correct_campaign(org_id text, campaign_id text, difference bigint, key text, reason text)
+CREATE FUNCTION credit_ledger_internal.correct_campaign(org_id text, campaign_id text, difference bigint, key text,
+    reason text)
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
@@ -234,7 +255,8 @@ BEGIN
       PERFORM @extschema@.credit_correct(settled.authorization_id,
         CASE settled.status WHEN 'committed' THEN settled.amount ELSE 0 END - difference, reason);
     ELSE
-      PERFORM credit_ledger_internal.charge_used(org_id, -difference, campaign_id, key, jsonb_build_object('reason', reason));
+      PERFORM credit_ledger_internal.charge_used(org_id, -difference, campaign_id, key,
+        jsonb_build_object('reason', reason));
     END IF;
     RETURN;
   END IF;
@@ -249,13 +271,15 @@ BEGIN
   END LOOP;
   IF to_give > 0 THEN
     RAISE object_not_in_prerequisite_state USING
-      MESSAGE = format('campaign "%s" of organisation "%s" was charged in parts of a hold that is open', campaign_id, org_id),
+      MESSAGE = format('campaign "%s" of organisation "%s" was charged in parts of a hold that is open', campaign_id,
+        org_id),
       HINT = 'It can be corrected once that authorization is settled.';
   END IF;
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.correct_campaign(text, text, bigint, text, text) IS
-  'has a campaign charged less by difference (less than zero: more), by correcting its authorizations; by a charge under the key if none of them is settled';
+  'has a campaign charged less by difference (less than zero: more), by correcting its authorizations; by a charge '
+  'under the key if none of them is settled';
 
 CREATE FUNCTION credit_ledger_internal.correct_finding(finding @extschema@.credit_finding, reason text)
   RETURNS bigint LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -278,7 +302,8 @@ BEGIN
   PERFORM FROM @extschema@.credit_account a WHERE a.org_id = finding.org_id FOR NO KEY UPDATE;
 
   FOR judgement IN
-    SELECT j.* FROM credit_ledger_internal.judge_campaigns('infinity', 'infinity', 0, of_finding => finding.finding_id) j
+    SELECT j.* FROM credit_ledger_internal.judge_campaigns('infinity', 'infinity', 0,
+      of_finding => finding.finding_id) j
     WHERE j.detail IS NULL
     ORDER BY j.campaign_id, j.used_on
   LOOP
@@ -286,15 +311,18 @@ BEGIN
     IF finding.campaigns IS NULL AND judgement.verdict IN ('in_flight', 'detached') THEN
       RAISE object_not_in_prerequisite_state USING
         MESSAGE = format('campaign "%s" of organisation "%s" cannot be judged', campaign, finding.org_id),
-        DETAIL = CASE judgement.verdict WHEN 'in_flight' THEN 'It is in flight again: what it used, its open holds can explain.'
+        DETAIL = CASE judgement.verdict WHEN 'in_flight'
+          THEN 'It is in flight again: what it used, its open holds can explain.'
                                         ELSE 'The partition of one of its authorizations has been detached.' END,
-        HINT = CASE judgement.verdict WHEN 'in_flight' THEN 'Its difference is known once all its authorizations are settled.'
+        HINT = CASE judgement.verdict WHEN 'in_flight'
+          THEN 'Its difference is known once all its authorizations are settled.'
                                       ELSE 'Attach it again, or dismiss the finding.' END;
     END IF;
     CONTINUE WHEN judgement.difference = 0;
     place := place + 1;
     PERFORM credit_ledger_internal.correct_campaign(finding.org_id, campaign, judgement.difference,
-      concat_ws(':', 'credit_finding', finding.finding_id, CASE WHEN finding.campaigns IS NOT NULL THEN place END), reason);
+      concat_ws(':', 'credit_finding', finding.finding_id, CASE WHEN finding.campaigns IS NOT NULL THEN place END),
+        reason);
     charged := charged - judgement.difference;
   END LOOP;
   RETURN charged;
@@ -320,7 +348,8 @@ BEGIN
   PERFORM credit_ledger_internal.require_argument('note', action = 'dismiss' AND coalesce(note, '') = '');
   PERFORM credit_ledger_internal.reconciliation_lock();
 
-  SELECT f.* INTO finding FROM @extschema@.credit_finding f WHERE f.finding_id = credit_resolve_finding.finding_id FOR UPDATE;
+  SELECT f.* INTO finding FROM @extschema@.credit_finding f
+    WHERE f.finding_id = credit_resolve_finding.finding_id FOR UPDATE;
   IF NOT FOUND THEN
     RAISE invalid_parameter_value USING MESSAGE = format('there is no finding %s', finding_id);
   END IF;
@@ -328,7 +357,8 @@ BEGIN
     RETURN finding;
   ELSIF finding.resolution IS NOT NULL THEN
     RAISE object_not_in_prerequisite_state USING
-      MESSAGE = format('finding %s is resolved already', finding_id), DETAIL = format('Its resolution is %s.', finding.resolution);
+      MESSAGE = format('finding %s is resolved already', finding_id),
+        DETAIL = format('Its resolution is %s.', finding.resolution);
   END IF;
 
   IF action = 'adjust' THEN
@@ -350,4 +380,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_resolve_finding(bigint, text, text) IS
-  'adjust: has the campaign charged what it used, by correcting its authorizations, or by a charge with the idempotency key credit_finding:N if it has none that is settled, whatever is available; dismiss: accepts the difference, with a note. Once: the same call again returns the finding as it is';
+  'adjust: has the campaign charged what it used, by correcting its authorizations, or by a charge with the '
+  'idempotency key credit_finding:N if it has none that is settled, whatever is available; dismiss: accepts the '
+  'difference, with a note. Once: the same call again returns the finding as it is';

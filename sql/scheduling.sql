@@ -1,5 +1,5 @@
--- The nightly and the weekly run, with pg_cron; and whether they came. pg_cron can stop without a word, so that a run is
--- overdue is seen from the runs alone.
+-- The nightly and the weekly run, with pg_cron; and whether they came. pg_cron can stop without a word, so that a run
+-- is overdue is seen from the runs alone.
 
 CREATE FUNCTION @extschema@.credit_schedule_jobs(reconcile_schedule text = '0 3 * * *', tolerance bigint = 10,
     reconcile_all_schedule text = '0 5 * * 0')
@@ -28,14 +28,16 @@ BEGIN
     SELECT format('credit_ledger_%s@%s', j.name, current_database()) AS name, j.schedule,
            format('SELECT @extschema@.credit_run_reconciliation(%stolerance => %s)', j.since, tolerance) AS command
     FROM (VALUES (1, 'reconcile', reconcile_schedule, ''),
-                 (2, 'reconcile_all', reconcile_all_schedule, 'since => ''-infinity'', ')) j (place, name, schedule, since)
+                 (2, 'reconcile_all', reconcile_all_schedule, 'since => ''-infinity'', ')
+         ) j (place, name, schedule, since)
     ORDER BY j.place
   LOOP
     IF has_cron THEN
       EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO job_id USING job.name, job.schedule, job.command;
       nightly_id := coalesce(nightly_id, job_id);
     ELSE
-      hints := hints || format('SELECT cron.schedule_in_database(%L, %L, %L, %L);', job.name, job.schedule, job.command, current_database());
+      hints := hints || format('SELECT cron.schedule_in_database(%L, %L, %L, %L);', job.name, job.schedule, job.command,
+        current_database());
     END IF;
   END LOOP;
   IF NOT has_cron THEN
@@ -49,7 +51,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_schedule_jobs(text, bigint, text) IS
-  'has pg_cron call credit_run_reconciliation() as the caller on a schedule, and over all history on another, in the place of what was scheduled before. Returns the number of the first job';
+  'has pg_cron call credit_run_reconciliation() as the caller on a schedule, and over all history on another, in the '
+  'place of what was scheduled before. Returns the number of the first job';
 
 CREATE FUNCTION @extschema@.credit_unschedule_jobs()
   RETURNS integer LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -71,7 +74,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_unschedule_jobs() IS
-  'takes the jobs of credit_schedule_jobs() from pg_cron, those of other users too where the caller may see them, and returns how many';
+  'takes the jobs of credit_schedule_jobs() from pg_cron, those of other users too where the caller may see them, and '
+  'returns how many';
 
 -- When the run is due that did not come yet: some time after the last run, or after somebody began to wait for one.
 CREATE FUNCTION @extschema@.credit_reconciliation_health(as_of timestamptz = NULL)
@@ -81,7 +85,8 @@ CREATE FUNCTION @extschema@.credit_reconciliation_health(as_of timestamptz = NUL
 BEGIN ATOMIC
   SELECT d.last_run_at, d.overdue_at, coalesce(d.overdue_at < coalesce(as_of, now()), false), d.findings_open,
          CASE WHEN d.overdue_at IS NULL THEN 'no run was made and no usage source is registered'
-              WHEN d.overdue_at < coalesce(as_of, now()) THEN 'no run came to its end in time; see cron.job_run_details and the server log'
+              WHEN d.overdue_at < coalesce(as_of, now())
+                THEN 'no run came to its end in time; see cron.job_run_details and the server log'
               ELSE 'in time'
          END
   FROM (
@@ -95,7 +100,8 @@ BEGIN ATOMIC
   ) d;
 END;
 COMMENT ON FUNCTION @extschema@.credit_reconciliation_health(timestamptz) IS
-  'whether reconciliation is overdue at an instant (NULL: now): the last run came to its end longer ago than credit_ledger.reconciliation_overdue_after';
+  'whether reconciliation is overdue at an instant (NULL: now): the last run came to its end longer ago than '
+  'credit_ledger.reconciliation_overdue_after';
 
 CREATE FUNCTION @extschema@.credit_check_reconciliation(as_of timestamptz = NULL)
   RETURNS boolean LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -108,7 +114,8 @@ BEGIN
   SELECT h.* INTO health FROM @extschema@.credit_reconciliation_health(as_of) h;
   IF health.overdue THEN
     PERFORM credit_ledger_internal.alert_open('reconciliation_overdue', NULL,
-      'reconciliation is overdue', jsonb_build_object('last_run_at', health.last_run_at, 'overdue_at', health.overdue_at));
+      'reconciliation is overdue',
+        jsonb_build_object('last_run_at', health.last_run_at, 'overdue_at', health.overdue_at));
   ELSE
     PERFORM credit_ledger_internal.alert_close('reconciliation_overdue', NULL);
   END IF;
@@ -116,4 +123,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_check_reconciliation(timestamptz) IS
-  'opens or closes the alert reconciliation_overdue, as credit_reconciliation_health() says, and returns whether it is overdue';
+  'opens or closes the alert reconciliation_overdue, as credit_reconciliation_health() says, and returns whether it '
+  'is overdue';

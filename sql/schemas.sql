@@ -1,8 +1,8 @@
 -- Where things stand. What callers use is made in the extension's schema, what they never type in a schema of its own.
 --
--- Others may create objects in the extension's schema, and in every other schema but pg_catalog and ours. So nothing here is found
--- through them: while this script runs, names without a schema are those of pg_catalog, and everything of our own is
--- written with its schema.
+-- Others may create objects in the extension's schema, and in every other schema but pg_catalog and ours. So nothing
+-- here is found through them: while this script runs, names without a schema are those of pg_catalog, and everything of
+-- our own is written with its schema.
 
 SET LOCAL search_path = pg_catalog, pg_temp;
 

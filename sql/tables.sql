@@ -7,10 +7,11 @@
 -- What a call changes in an account stands side by side: the log records of an update (two for each authorization)
 -- carry everything from the first changed column to the last.
 --
--- An idempotency key is looked up by the key first: keys made in the order of time (numbers, ULIDs) then lie side by side
--- in the index, however many organisations there are; and a campaign is found by its id alone.
+-- An idempotency key is looked up by the key first: keys made in the order of time (numbers, ULIDs) then lie side by
+-- side in the index, however many organisations there are; and a campaign is found by its id alone.
 --
--- CHECK constraints that the C code upholds are repeated there (upheld, in src/ledger), and then not evaluated for each row.
+-- CHECK constraints that the C code upholds are repeated there (upheld, in src/ledger), and then not evaluated for each
+-- row.
 
 CREATE TABLE @extschema@.credit_account (
   org_id                text COLLATE "C" NOT NULL,
@@ -43,7 +44,8 @@ COMMENT ON COLUMN @extschema@.credit_account.balance IS 'credits owned: the sum 
 COMMENT ON COLUMN @extschema@.credit_account.held IS 'credits reserved by open authorizations';
 COMMENT ON COLUMN @extschema@.credit_account.credit_limit IS 'how far below zero balance - held may go';
 COMMENT ON COLUMN @extschema@.credit_account.overage_limit IS 'by how many credits a commit may exceed its hold';
-COMMENT ON COLUMN @extschema@.credit_account.low_balance_threshold IS 'alert when available falls below this many credits; NULL: never';
+COMMENT ON COLUMN @extschema@.credit_account.low_balance_threshold IS
+  'alert when available falls below this many credits; NULL: never';
 COMMENT ON COLUMN @extschema@.credit_account.frozen IS 'refuses new holds; what is held can still be settled';
 COMMENT ON COLUMN @extschema@.credit_account.last_entry_no IS 'number of the account''s newest entry';
 COMMENT ON COLUMN @extschema@.credit_account.lot_balance IS
@@ -78,29 +80,37 @@ CREATE TABLE @extschema@.credit_ledger (
                        WHEN 'authorized' THEN amount = authorized_amount - coalesce(committed_amount, 0)
                        ELSE amount = authorized_amount END),
   CONSTRAINT credit_ledger_committed_amount_check
-    CHECK (committed_amount IS NULL OR (committed_amount > 0 AND committed_amount <= authorized_amount AND status <> 'reverted')),
+    CHECK (committed_amount IS NULL
+      OR (committed_amount > 0 AND committed_amount <= authorized_amount AND status <> 'reverted')),
   CONSTRAINT credit_ledger_refunded_amount_check
     CHECK (refunded_amount BETWEEN 0 AND CASE status WHEN 'committed' THEN amount ELSE 0 END),
   CONSTRAINT credit_ledger_settled_check
     CHECK ((status = 'authorized') = (settled_at IS NULL) AND (settled_at IS NULL) = (settled_by IS NULL))
 ) PARTITION BY LIST (status);
 COMMENT ON TABLE @extschema@.credit_ledger IS
-  'one row an authorization: a hold of credits and what became of it. Live holds and settled ones live in partitions apart';
+  'one row an authorization: a hold of credits and what became of it. Live holds and settled ones live in partitions '
+  'apart';
 COMMENT ON COLUMN @extschema@.credit_ledger.amount IS
-  'what the line stands for now: what is still held while authorized, what was charged once committed, the hold given back once reverted';
-COMMENT ON COLUMN @extschema@.credit_ledger.authorized_amount IS 'credits asked for: when the hold was made, or as credit_extend() last raised or lowered it';
+  'what the line stands for now: what is still held while authorized, what was charged once committed, the hold given '
+  'back once reverted';
+COMMENT ON COLUMN @extschema@.credit_ledger.authorized_amount IS
+  'credits asked for: when the hold was made, or as credit_extend() last raised or lowered it';
 COMMENT ON COLUMN @extschema@.credit_ledger.committed_amount IS
   'credits charged in parts while the hold was open, kept afterwards; NULL: none';
 COMMENT ON COLUMN @extschema@.credit_ledger.lots IS
-  'pairs {{lot_no, credits}, ...} that amount stands on, net of refunds; what they lack to it is the main pool''s. NULL: all of it';
+  'pairs {{lot_no, credits}, ...} that amount stands on, net of refunds; what they lack to it is the main pool''s. '
+  'NULL: all of it';
 COMMENT ON COLUMN @extschema@.credit_ledger.committed_lots IS 'the same for committed_amount, while the hold is open';
-COMMENT ON COLUMN @extschema@.credit_ledger.refunded_amount IS 'credits of a committed authorization given back by credit_refund so far';
+COMMENT ON COLUMN @extschema@.credit_ledger.refunded_amount IS
+  'credits of a committed authorization given back by credit_refund so far';
 COMMENT ON COLUMN @extschema@.credit_ledger.expires_at IS 'from then on the hold may be settled by timeout_action';
-COMMENT ON COLUMN @extschema@.credit_ledger.settled_by IS 'timeout: provisional, the caller may still correct it inside credit_ledger.true_up_window';
+COMMENT ON COLUMN @extschema@.credit_ledger.settled_by IS
+  'timeout: provisional, the caller may still correct it inside credit_ledger.true_up_window';
 
 CREATE TABLE @extschema@.credit_ledger_open PARTITION OF @extschema@.credit_ledger (PRIMARY KEY (authorization_id))
   FOR VALUES IN ('authorized')
-  WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+  WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+    autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE @extschema@.credit_ledger_open IS 'live holds; small however long the history is';
 CREATE INDEX credit_ledger_open_expires_at_idx ON @extschema@.credit_ledger_open (expires_at);
 -- Not by created_at, as the settled ones: a call that lacks credits looks for its organisation's expired holds.
@@ -109,12 +119,17 @@ CREATE INDEX credit_ledger_open_org_id_expires_at_idx ON @extschema@.credit_ledg
 CREATE TABLE @extschema@.credit_ledger_settled PARTITION OF @extschema@.credit_ledger
   FOR VALUES IN ('committed', 'reverted') PARTITION BY RANGE (created_at);
 COMMENT ON TABLE @extschema@.credit_ledger_settled IS
-  'settled authorizations by the instant they were created; add ranges with credit_create_partition(), detach old ones at will';
+  'settled authorizations by the instant they were created; add ranges with credit_create_partition(), detach old '
+  'ones at will';
 
-CREATE TABLE @extschema@.credit_ledger_settled_default PARTITION OF @extschema@.credit_ledger_settled (PRIMARY KEY (authorization_id)) DEFAULT;
-COMMENT ON TABLE @extschema@.credit_ledger_settled_default IS 'settled authorizations for which no range partition was made';
-CREATE INDEX credit_ledger_settled_default_org_id_created_at_idx ON @extschema@.credit_ledger_settled_default (org_id, created_at);
--- For reconciliation, and next to free for the hot path: what settled in a window, in a table that is filled in that order.
+CREATE TABLE @extschema@.credit_ledger_settled_default
+  PARTITION OF @extschema@.credit_ledger_settled (PRIMARY KEY (authorization_id)) DEFAULT;
+COMMENT ON TABLE @extschema@.credit_ledger_settled_default IS
+  'settled authorizations for which no range partition was made';
+CREATE INDEX credit_ledger_settled_default_org_id_created_at_idx
+  ON @extschema@.credit_ledger_settled_default (org_id, created_at);
+-- For reconciliation, and next to free for the hot path: what settled in a window, in a table that is filled in that
+-- order.
 CREATE INDEX credit_ledger_settled_default_settled_at_idx ON @extschema@.credit_ledger_settled_default
   USING brin (settled_at) WITH (autosummarize = on);
 
@@ -136,16 +151,19 @@ CREATE TABLE @extschema@.credit_entry (
 ) PARTITION BY RANGE (created_at);
 COMMENT ON TABLE @extschema@.credit_entry IS
   'every movement of every balance, append-only, numbered 1, 2, 3 ... per account without a gap';
-COMMENT ON COLUMN @extschema@.credit_entry.amount IS 'signed: positive gives credits to the organisation, negative takes them';
+COMMENT ON COLUMN @extschema@.credit_entry.amount IS
+  'signed: positive gives credits to the organisation, negative takes them';
 COMMENT ON COLUMN @extschema@.credit_entry.lots IS
   'pairs {{lot_no, credits}, ...} of amount, signed like it; what they lack to it is the main pool''s. NULL: all of it';
 COMMENT ON COLUMN @extschema@.credit_entry.effective_at IS
   'when it took effect, where it was written later: the end of the lot; NULL: at created_at';
 COMMENT ON COLUMN @extschema@.credit_entry.balance_after IS 'the account''s balance once this entry was posted';
 
-CREATE TABLE @extschema@.credit_entry_default PARTITION OF @extschema@.credit_entry (PRIMARY KEY (org_id, entry_no)) DEFAULT;
+CREATE TABLE @extschema@.credit_entry_default
+  PARTITION OF @extschema@.credit_entry (PRIMARY KEY (org_id, entry_no)) DEFAULT;
 COMMENT ON TABLE @extschema@.credit_entry_default IS 'entries for which no range partition was made';
-CREATE INDEX credit_entry_default_created_at_idx ON @extschema@.credit_entry_default USING brin (created_at) WITH (autosummarize = on);
+CREATE INDEX credit_entry_default_created_at_idx ON @extschema@.credit_entry_default USING brin (created_at)
+  WITH (autosummarize = on);
 
 CREATE TABLE @extschema@.credit_lot (
   org_id     text COLLATE "C" NOT NULL,
@@ -167,18 +185,21 @@ CREATE TABLE @extschema@.credit_lot (
   CONSTRAINT credit_lot_closed_check CHECK ((closed_at IS NULL) = (remaining > 0))
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE @extschema@.credit_lot IS
-  'credits that end or that are used before others: one row a grant with expires_at or priority. All other credits are the main pool';
+  'credits that end or that are used before others: one row a grant with expires_at or priority. All other credits '
+  'are the main pool';
 COMMENT ON COLUMN @extschema@.credit_lot.lot_no IS 'entry_no of its grant';
 COMMENT ON COLUMN @extschema@.credit_lot.amount IS 'credits granted';
 COMMENT ON COLUMN @extschema@.credit_lot.remaining IS 'credits neither used nor gone; those held among them';
 COMMENT ON COLUMN @extschema@.credit_lot.held IS 'credits that open authorizations hold';
 COMMENT ON COLUMN @extschema@.credit_lot.absorbed IS 'credits that paid, at its end, for what the main pool owed';
-COMMENT ON COLUMN @extschema@.credit_lot.priority IS '0 to 1000; the lower, the earlier it is used; then the earlier it ends, then the older';
+COMMENT ON COLUMN @extschema@.credit_lot.priority IS
+  '0 to 1000; the lower, the earlier it is used; then the earlier it ends, then the older';
 COMMENT ON COLUMN @extschema@.credit_lot.voided IS 'credit_void() ended it; what is held leaves when it is released';
 COMMENT ON COLUMN @extschema@.credit_lot.expires_at IS 'when what is free in it leaves; NULL: never';
 COMMENT ON COLUMN @extschema@.credit_lot.closed_at IS 'since when nothing remains; NULL: something does';
 -- The order in which an organisation's lots are used; and which lot ends next, of all.
-CREATE INDEX credit_lot_use_idx ON @extschema@.credit_lot (org_id, priority, expires_at, lot_no) WHERE closed_at IS NULL;
+CREATE INDEX credit_lot_use_idx ON @extschema@.credit_lot (org_id, priority, expires_at, lot_no)
+  WHERE closed_at IS NULL;
 CREATE INDEX credit_lot_expires_at_idx ON @extschema@.credit_lot (expires_at) WHERE closed_at IS NULL;
 
 CREATE TABLE @extschema@.credit_idempotency (
@@ -196,9 +217,11 @@ CREATE TABLE @extschema@.credit_idempotency (
 CREATE INDEX credit_idempotency_campaign_id_org_id_idx ON @extschema@.credit_idempotency (campaign_id, org_id)
   WHERE campaign_id <> idempotency_key;
 COMMENT ON TABLE @extschema@.credit_idempotency IS
-  'every idempotency key that was used: the parameters that must match when the call is made again, and what the call made';
+  'every idempotency key that was used: the parameters that must match when the call is made again, and what the call '
+  'made';
 COMMENT ON COLUMN @extschema@.credit_idempotency.amount IS 'the amount as passed; NULL: a refund of all that was left';
-COMMENT ON COLUMN @extschema@.credit_idempotency.authorization_id IS 'authorize: the authorization it made; refund: the one it refunds';
+COMMENT ON COLUMN @extschema@.credit_idempotency.authorization_id IS
+  'authorize: the authorization it made; refund: the one it refunds';
 COMMENT ON COLUMN @extschema@.credit_idempotency.entry_no IS 'grant, adjust, refund: the entry it posted';
 
 -- A dump carries the data of the leaves; one call a statement, since each changes the same row of pg_extension.
@@ -211,7 +234,8 @@ SELECT pg_extension_config_dump('@extschema@.credit_idempotency', '');
 
 CREATE FUNCTION credit_ledger_internal.entry_append_only() RETURNS trigger
   LANGUAGE C AS 'MODULE_PATHNAME', 'credit_entry_append_only';
-COMMENT ON FUNCTION credit_ledger_internal.entry_append_only() IS 'trigger: refuses UPDATE, DELETE and TRUNCATE of entries (23001)';
+COMMENT ON FUNCTION credit_ledger_internal.entry_append_only() IS
+  'trigger: refuses UPDATE, DELETE and TRUNCATE of entries (23001)';
 
 CREATE TRIGGER credit_entry_append_only BEFORE UPDATE OR DELETE ON @extschema@.credit_entry
   FOR EACH ROW EXECUTE FUNCTION credit_ledger_internal.entry_append_only();

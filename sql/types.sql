@@ -12,7 +12,8 @@ CREATE TYPE @extschema@.credit_actor AS ENUM ('caller', 'timeout');
 COMMENT ON TYPE @extschema@.credit_actor IS
   'who settled an authorization: its caller, whose word is final, or the timeout, provisionally';
 
-CREATE TYPE @extschema@.credit_entry_kind AS ENUM ('grant', 'commit', 'refund', 'true_up', 'adjustment', 'expiry', 'void');
+CREATE TYPE @extschema@.credit_entry_kind AS ENUM
+  ('grant', 'commit', 'refund', 'true_up', 'adjustment', 'expiry', 'void');
 COMMENT ON TYPE @extschema@.credit_entry_kind IS 'why a balance moved';
 
 CREATE TYPE @extschema@.credit_operation AS ENUM ('grant', 'adjust', 'authorize', 'refund', 'void');
@@ -36,7 +37,8 @@ CREATE TYPE @extschema@.credit_authorization AS (
   replayed          boolean
 );
 COMMENT ON TYPE @extschema@.credit_authorization IS
-  'an authorization as a call left it: its row, what the account has available after the call, and whether the call had been made before';
+  'an authorization as a call left it: its row, what the account has available after the call, and whether the call '
+  'had been made before';
 
 CREATE TYPE @extschema@.credit_authorization_item AS (
   ord               integer,
@@ -58,7 +60,8 @@ CREATE TYPE @extschema@.credit_authorization_item AS (
   message           text
 );
 COMMENT ON TYPE @extschema@.credit_authorization_item IS
-  'a credit_authorization and its place in the arrays that were passed, from 1; available is what the account had after this item; sqlstate and message: why an item was refused that was skipped, else NULL';
+  'a credit_authorization and its place in the arrays that were passed, from 1; available is what the account had '
+  'after this item; sqlstate and message: why an item was refused that was skipped, else NULL';
 
 CREATE TYPE @extschema@.credit_movement AS (
   org_id           text COLLATE "C",
@@ -72,7 +75,8 @@ CREATE TYPE @extschema@.credit_movement AS (
   replayed         boolean
 );
 COMMENT ON TYPE @extschema@.credit_movement IS
-  'a movement of a balance: its entry, what the account has available after the call, and whether the call had been made before';
+  'a movement of a balance: its entry, what the account has available after the call, and whether the call had been '
+  'made before';
 
 CREATE TYPE @extschema@.credit_account_balance AS (
   org_id       text COLLATE "C",
@@ -90,4 +94,5 @@ CREATE TYPE @extschema@.credit_discrepancy AS (
   actual     text,
   detail     text
 );
-COMMENT ON TYPE @extschema@.credit_discrepancy IS 'an invariant of the ledger that does not hold, as credit_verify reports it';
+COMMENT ON TYPE @extschema@.credit_discrepancy IS
+  'an invariant of the ledger that does not hold, as credit_verify reports it';

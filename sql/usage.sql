@@ -12,7 +12,8 @@ CREATE TABLE @extschema@.credit_usage_source (
   PRIMARY KEY (name),
   CONSTRAINT credit_usage_source_name_check CHECK (octet_length(name) BETWEEN 1 AND 256)
 );
-COMMENT ON TABLE @extschema@.credit_usage_source IS 'the tables and views of applications that say what was really used';
+COMMENT ON TABLE @extschema@.credit_usage_source IS
+  'the tables and views of applications that say what was really used';
 SELECT pg_extension_config_dump('@extschema@.credit_usage_source', '');
 
 -- The ledger tells identifiers apart byte by byte. A collation that takes different ones for equal would have a source
@@ -75,7 +76,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_usage_source_register(text, regclass) IS
-  'has reconciliation count what a table or view says was used: org_id text, campaign_id text, used_at timestamptz, quantity bigint; a name that is registered is given the new relation';
+  'has reconciliation count what a table or view says was used: org_id text, campaign_id text, used_at timestamptz, '
+  'quantity bigint; a name that is registered is given the new relation';
 
 CREATE FUNCTION @extschema@.credit_usage_source_unregister(name text)
   RETURNS boolean LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -90,10 +92,11 @@ $$;
 COMMENT ON FUNCTION @extschema@.credit_usage_source_unregister(text) IS
   'has reconciliation count a usage source no longer; false: there was none of that name';
 
--- One view over all sources would let the judging be all of one piece, but a campaign is looked up in it by reading it whole:
--- the planner takes no join condition into a branch of UNION ALL that has a WHERE of its own, nor past a COLLATE that the index
--- does not have. Of two sources of a million rows, that is 8,153 pages instead of 8. So the branches stand inside the query,
--- and compare in the collation of their columns. A view would also keep its sources from being dropped and made anew.
+-- One view over all sources would let the judging be all of one piece, but a campaign is looked up in it by reading it
+-- whole: the planner takes no join condition into a branch of UNION ALL that has a WHERE of its own, nor past a COLLATE
+-- that the index does not have. Of two sources of a million rows, that is 8,153 pages instead of 8. So the branches
+-- stand inside the query, and compare in the collation of their columns. A view would also keep its sources from being
+-- dropped and made anew.
 CREATE FUNCTION credit_ledger_internal.of_every_source(template text)
   RETURNS text LANGUAGE plpgsql STABLE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
@@ -109,7 +112,8 @@ BEGIN
       RAISE undefined_table USING
         MESSAGE = format('usage source "%s" has vanished', source.name),
         DETAIL = format('There is no relation %I.%I.', source.relation_schema, source.relation_name),
-        HINT = 'Register another relation with credit_usage_source_register(), or let it go with credit_usage_source_unregister().';
+        HINT = 'Register another relation with credit_usage_source_register(), '
+               'or let it go with credit_usage_source_unregister().';
     END IF;
     PERFORM credit_ledger_internal.require_usage_columns(source.name, relation);
     branches := branches || (
@@ -130,7 +134,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.of_every_source(text) IS
-  'a query over all usage sources: template once for each, joined by UNION ALL, with %1$L its name, %2$I.%3$I its relation, %4$s and %5$s the collations of org_id and campaign_id; raises 42P01, 42P16, or 55000 if there is none';
+  'a query over all usage sources: template once for each, joined by UNION ALL, with %1$L its name, %2$I.%3$I its '
+  'relation, %4$s and %5$s the collations of org_id and campaign_id; raises 42P01, 42P16, or 55000 if there is none';
 
 CREATE TYPE credit_ledger_internal.campaign AS (
   org_id      text COLLATE "C",
@@ -146,7 +151,8 @@ CREATE TYPE credit_ledger_internal.campaign_usage AS (
   detail      text
 );
 COMMENT ON TYPE credit_ledger_internal.campaign_usage IS
-  'what a campaign used over its whole life; used_on: it is the usage of that day that names no campaign; detail: what is wrong with rows of a source, which count to no campaign';
+  'what a campaign used over its whole life; used_on: it is the usage of that day that names no campaign; detail: '
+  'what is wrong with rows of a source, which count to no campaign';
 
 CREATE FUNCTION credit_ledger_internal.start_of_day(day date)
   RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
@@ -158,8 +164,8 @@ CREATE FUNCTION credit_ledger_internal.day_of(at timestamptz)
 RETURN (at AT TIME ZONE credit_ledger_internal.setting('reconciliation_time_zone'))::date;
 COMMENT ON FUNCTION credit_ledger_internal.day_of(timestamptz) IS 'the day of reconciliation that an instant falls in';
 
--- Reads the sources once for what was used in the window, and looks up all that the campaigns to judge ever used; or, if
--- that is wanted of all history or of one campaign by name, reads just that.
+-- Reads the sources once for what was used in the window, and looks up all that the campaigns to judge ever used; or,
+-- if that is wanted of all history or of one campaign by name, reads just that.
 CREATE FUNCTION credit_ledger_internal.read_usage(since timestamptz, until timestamptz, with_findings boolean,
     of_finding bigint, of_campaign text, of_org text)
   RETURNS SETOF credit_ledger_internal.campaign_usage LANGUAGE plpgsql STABLE PARALLEL UNSAFE
@@ -182,7 +188,8 @@ BEGIN
     rows_to_read := '(u.used_at >= $7 AND u.used_at < $8 OR u.used_at IS NULL AND $1 < $2)';
     IF since < until THEN
       first_day := credit_ledger_internal.start_of_day(credit_ledger_internal.day_of(since));
-      last_day := credit_ledger_internal.start_of_day(credit_ledger_internal.day_of(until - interval '1 microsecond') + 1);
+      last_day := credit_ledger_internal.start_of_day(
+        credit_ledger_internal.day_of(until - interval '1 microsecond') + 1);
     END IF;
     of_named_campaigns := credit_ledger_internal.of_every_source(
       'SELECT t.org_id, t.campaign_id, sum(u.quantity) AS quantity
@@ -249,7 +256,8 @@ BEGIN
      LEFT JOIN total q USING (org_id, campaign_id)
      UNION ALL
      SELECT u.org_id, NULL, u.used_on, NULL,
-            format(''usage source "%s": %s rows without a valid org_id, campaign_id, used_at or quantity'', u.source, sum(u.nrows))
+            format(''usage source "%s": %s rows without a valid org_id, campaign_id, used_at or quantity'', u.source,
+              sum(u.nrows))
      FROM used u
      WHERE u.is_invalid AND $5 IS NULL AND coalesce(credit_ledger_internal.start_of_day(u.used_on) < $2, true)
      GROUP BY u.source, u.org_id, u.used_on'
@@ -258,7 +266,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.read_usage(timestamptz, timestamptz, boolean, bigint, text, text) IS
-  'what every campaign used that touched_campaigns() names or that was used in the window, those without usage too; and the rows of sources that say nothing';
+  'what every campaign used that touched_campaigns() names or that was used in the window, those without usage too; '
+  'and the rows of sources that say nothing';
 
 CREATE FUNCTION credit_ledger_internal.usage(since timestamptz, until timestamptz, with_findings boolean,
     of_finding bigint, of_campaign text, of_org text)

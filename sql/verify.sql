@@ -1,8 +1,8 @@
--- credit_verify: the invariants of the ledger, each as the query that finds where it does not hold. All of it is read in one
--- snapshot: a sound ledger gives no row at whatever moment and under whatever load it is asked.
+-- credit_verify: the invariants of the ledger, each as the query that finds where it does not hold. All of it is read
+-- in one snapshot: a sound ledger gives no row at whatever moment and under whatever load it is asked.
 
--- Conditions on org_id and since are decided when the plan is made, since credit_verify has this function's body planned
--- for its arguments: of one organisation only its rows are read, and since an instant only what is newer.
+-- Conditions on org_id and since are decided when the plan is made, since credit_verify has this function's body
+-- planned for its arguments: of one organisation only its rows are read, and since an instant only what is newer.
 CREATE FUNCTION credit_ledger_internal.discrepancies(org_id text, since timestamptz)
   RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -71,7 +71,8 @@ BEGIN ATOMIC
     SELECT t.org_id, t.authorization_id, sum(t.amount) AS difference, count(t.place) AS places
     FROM (SELECT l.org_id, l.authorization_id, l.charged - l.refunded AS amount, 1 AS place FROM ledger l
           UNION ALL
-          SELECT e.org_id, e.authorization_id, e.amount, NULL FROM entry e WHERE e.kind IN ('commit', 'true_up', 'refund')) t
+          SELECT e.org_id, e.authorization_id, e.amount, NULL FROM entry e
+            WHERE e.kind IN ('commit', 'true_up', 'refund')) t
     GROUP BY t.org_id, t.authorization_id
     HAVING count(t.place) > 1 OR count(t.place) = 1 AND sum(t.amount) <> 0
   ), discrepancy (org_id, check_name, expected, actual, detail) AS (
@@ -116,7 +117,8 @@ BEGIN ATOMIC
   UNION ALL
     SELECT u.org_id, 'charged_is_sum_of_entries', (l.charged - l.refunded)::text,
            (l.charged - l.refunded - u.difference)::text,
-           'authorization ' || u.authorization_id || ' (' || l.status::text || '): charged less refunded, against its entries'
+           'authorization ' || u.authorization_id || ' (' || l.status::text
+             || '): charged less refunded, against its entries'
     FROM unequal u
     CROSS JOIN LATERAL (
       SELECT l.status, l.charged, l.refunded
@@ -169,8 +171,8 @@ END;
 COMMENT ON FUNCTION credit_ledger_internal.discrepancies(text, timestamptz) IS
   'what does not add up in the rows of one organisation or (NULL) of all, of all time or (since) of what is new';
 
--- A partition's bounds are held against its rows when they are written, but not again: a clock or a time zone's rules that
--- change, or a row written while the partition was attached, leave rows where nobody looks for them.
+-- A partition's bounds are held against its rows when they are written, but not again: a clock or a time zone's rules
+-- that change, or a row written while the partition was attached, leave rows where nobody looks for them.
 CREATE FUNCTION credit_ledger_internal.misplaced_rows(org_id text, since timestamptz)
   RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE plpgsql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
@@ -222,4 +224,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_verify(text, timestamptz) IS
-  'finds every invariant of the ledger that does not hold, of one organisation or (NULL) of all; no rows: the ledger is sound. Reads all history, or with since balances, holds and what was made since an instant; takes no row lock; LC002';
+  'finds every invariant of the ledger that does not hold, of one organisation or (NULL) of all; no rows: the ledger '
+  'is sound. Reads all history, or with since balances, holds and what was made since an instant; takes no row lock; '
+  'LC002';

@@ -1,5 +1,6 @@
--- What the worker counts, judges and tells. All of it works without the worker too: credit_sweep() and credit_maintain()
--- called every minute do what it does, except that nothing is counted unless the library is preloaded.
+-- What the worker counts, judges and tells. All of it works without the worker too: credit_sweep() and
+-- credit_maintain() called every minute do what it does, except that nothing is counted unless the library is
+-- preloaded.
 
 CREATE TABLE @extschema@.credit_stat (
   minute    timestamptz NOT NULL,
@@ -9,11 +10,14 @@ CREATE TABLE @extschema@.credit_stat (
   PRIMARY KEY (minute, operation, outcome)
 );
 COMMENT ON TABLE @extschema@.credit_stat IS 'how often each function was called, and what came of it';
-COMMENT ON COLUMN @extschema@.credit_stat.minute IS 'the minute in which the counts were drained: within credit_ledger.sweep_interval of the calls';
+COMMENT ON COLUMN @extschema@.credit_stat.minute IS
+  'the minute in which the counts were drained: within credit_ledger.sweep_interval of the calls';
 COMMENT ON COLUMN @extschema@.credit_stat.operation IS
-  'grant, adjust, authorize, commit, revert, extend, refund, configure; sweep: holds settled by timeout, and organisations it could not settle';
+  'grant, adjust, authorize, commit, revert, extend, refund, configure; sweep: holds settled by timeout, and '
+  'organisations it could not settle';
 COMMENT ON COLUMN @extschema@.credit_stat.outcome IS
-  'an SQLSTATE, 00000 once the transaction has committed; replayed: it had been done before; rolled_back: it succeeded, its transaction did not; prepared: left to COMMIT PREPARED';
+  'an SQLSTATE, 00000 once the transaction has committed; replayed: it had been done before; rolled_back: it '
+  'succeeded, its transaction did not; prepared: left to COMMIT PREPARED';
 
 SELECT pg_extension_config_dump('@extschema@.credit_stat', '');
 
@@ -21,12 +25,14 @@ CREATE FUNCTION @extschema@.credit_recent_failures(OUT failed_at timestamptz, OU
     OUT authorization_id text, OUT sqlstate text, OUT message text)
   RETURNS SETOF record LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_recent_failures() IS
-  'the failed calls of this database among the last 256 of the server, the newest first; of what is not known yet when a call fails, NULL';
+  'the failed calls of this database among the last 256 of the server, the newest first; of what is not known yet '
+  'when a call fails, NULL';
 
 CREATE FUNCTION credit_ledger_internal.take_counters(OUT operation text, OUT outcome text, OUT count bigint)
   RETURNS SETOF record LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credit_take_counters';
 COMMENT ON FUNCTION credit_ledger_internal.take_counters() IS
-  'for credit_maintain(): what was counted in this database and is not in credit_stat; taken away when the transaction commits';
+  'for credit_maintain(): what was counted in this database and is not in credit_stat; taken away when the '
+  'transaction commits';
 
 CREATE FUNCTION @extschema@.credit_commit_failure_rate(period interval = '1 hour',
     OUT attempts bigint, OUT failures bigint, OUT causes jsonb, OUT settled_by_timeout bigint, OUT rate numeric)
@@ -41,10 +47,12 @@ BEGIN ATOMIC
     GROUP BY s.operation, s.outcome
   ), total AS (
     SELECT coalesce(sum(c.count) FILTER (WHERE c.operation = 'commit'), 0)::bigint AS attempts,
-           coalesce(sum(c.count) FILTER (WHERE c.operation = 'commit' AND c.outcome NOT IN ('00000', 'prepared')), 0)::bigint AS failures,
+           coalesce(sum(c.count) FILTER (WHERE c.operation = 'commit' AND c.outcome NOT IN ('00000', 'prepared')),
+             0)::bigint AS failures,
            coalesce(jsonb_object_agg(c.outcome, c.count)
                     FILTER (WHERE c.operation = 'commit' AND c.outcome NOT IN ('00000', 'prepared')), '{}') AS causes,
-           coalesce(sum(c.count) FILTER (WHERE c.operation = 'sweep' AND c.outcome = '00000'), 0)::bigint AS settled_by_timeout
+           coalesce(sum(c.count) FILTER (WHERE c.operation = 'sweep' AND c.outcome = '00000'),
+             0)::bigint AS settled_by_timeout
     FROM counted c
   )
   SELECT t.attempts, t.failures, t.causes, t.settled_by_timeout,
@@ -52,7 +60,8 @@ BEGIN ATOMIC
   FROM total t;
 END;
 COMMENT ON FUNCTION @extschema@.credit_commit_failure_rate(interval) IS
-  'commits attempted in the last period, how many failed and why, how many holds nobody settled in time, and the share of both together; repeated calls do not count. From credit_stat';
+  'commits attempted in the last period, how many failed and why, how many holds nobody settled in time, and the '
+  'share of both together; repeated calls do not count. From credit_stat';
 
 CREATE FUNCTION @extschema@.credit_maintain()
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -80,7 +89,8 @@ BEGIN
   threshold := current_setting('credit_ledger.commit_failure_threshold')::numeric;
   IF commits.rate > threshold AND sample >= current_setting('credit_ledger.commit_failure_min_sample')::bigint THEN
     PERFORM credit_ledger_internal.alert_open('commit_failure_rate', NULL,
-      format('%s of %s commits failed in the last hour', commits.failures + commits.settled_by_timeout, sample), to_jsonb(commits));
+      format('%s of %s commits failed in the last hour', commits.failures + commits.settled_by_timeout, sample),
+        to_jsonb(commits));
   ELSIF coalesce(commits.rate, 0) <= threshold / 2 THEN
     PERFORM credit_ledger_internal.alert_close('commit_failure_rate', NULL);
   END IF;
@@ -96,23 +106,29 @@ BEGIN
   PERFORM @extschema@.credit_check_reconciliation();
 
   DELETE FROM @extschema@.credit_stat WHERE minute < now() - current_setting('credit_ledger.stat_retention')::interval;
-  DELETE FROM @extschema@.credit_alert WHERE closed_at < now() - current_setting('credit_ledger.alert_retention')::interval;
+  DELETE FROM @extschema@.credit_alert
+    WHERE closed_at < now() - current_setting('credit_ledger.alert_retention')::interval;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_maintain() IS
-  'what the worker does besides sweeping: drains the counters into credit_stat, opens and closes the alerts of commit failures and of late settlement, removes what is older than credit_ledger.stat_retention and alert_retention';
+  'what the worker does besides sweeping: drains the counters into credit_stat, opens and closes the alerts of commit '
+  'failures and of late settlement, removes what is older than credit_ledger.stat_retention and alert_retention';
 
 CREATE FUNCTION @extschema@.credit_worker_status(OUT preloaded boolean, OUT enabled boolean, OUT launcher_pid integer,
-    OUT launcher_started_at timestamptz, OUT sweeper_pid integer, OUT last_sweep_at timestamptz, OUT last_settled bigint,
-    OUT total_settled bigint, OUT oldest_expired_at timestamptz, OUT last_error_at timestamptz, OUT last_error_sqlstate text,
+    OUT launcher_started_at timestamptz, OUT sweeper_pid integer, OUT last_sweep_at timestamptz,
+      OUT last_settled bigint,
+    OUT total_settled bigint, OUT oldest_expired_at timestamptz, OUT last_error_at timestamptz,
+      OUT last_error_sqlstate text,
     OUT last_error text)
   LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_worker_status() IS
-  'the worker, as far as this database goes: is the library preloaded, credit_ledger.worker on, who is at work, what did the last sweep do and leave, when did one fail and why. Counted since the server started';
+  'the worker, as far as this database goes: is the library preloaded, credit_ledger.worker on, who is at work, what '
+  'did the last sweep do and leave, when did one fail and why. Counted since the server started';
 
 CREATE FUNCTION @extschema@.credit_worker_wake()
   RETURNS boolean LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_worker_wake() IS
-  'has the worker look at this database when the transaction commits; false, with a NOTICE, if the library is not preloaded';
+  'has the worker look at this database when the transaction commits; false, with a NOTICE, if the library is not '
+  'preloaded';
 
 SELECT @extschema@.credit_worker_wake();
