@@ -128,7 +128,7 @@ $$;
 SELECT results_eq($$SELECT * FROM pg_temp.indexes('credit_account')$$,
   $$VALUES ('PRIMARY KEY (org_id)')$$, 'credit_account has its primary key and no other index');
 SELECT results_eq($$SELECT * FROM pg_temp.indexes('credit_ledger_open')$$,
-  $$VALUES ('INDEX (expires_at)'), ('INDEX (org_id, created_at)'), ('PRIMARY KEY (authorization_id)')$$,
+  $$VALUES ('INDEX (expires_at)'), ('INDEX (org_id, expires_at)'), ('PRIMARY KEY (authorization_id)')$$,
   'indexes of credit_ledger_open');
 SELECT results_eq($$SELECT * FROM pg_temp.indexes('credit_ledger_settled_default')$$,
   $$VALUES ('INDEX (org_id, created_at)'), ('INDEX (settled_at) WITH (autosummarize=''on'')'), ('PRIMARY KEY (authorization_id)')$$,
