@@ -85,12 +85,11 @@ subject('a partition with partitions', sub {
 
 subject('a partition with another order of columns', sub {
 	dba(q{
-		CREATE TABLE odd (
-		  gone integer, metadata jsonb, reason text, also_gone text, settled_by credit_actor, settled_at timestamptz,
-		  expires_at timestamptz NOT NULL, created_at timestamptz NOT NULL, timeout_action credit_timeout_action NOT NULL,
-		  refunded_amount bigint NOT NULL DEFAULT 0, authorized_amount bigint NOT NULL, amount bigint NOT NULL,
-		  status credit_status NOT NULL, idempotency_key text COLLATE "C" NOT NULL, campaign_id text COLLATE "C",
-		  org_id text COLLATE "C" NOT NULL, authorization_id text COLLATE "C" PRIMARY KEY);
+		SELECT format('CREATE TABLE odd (gone integer, %s, also_gone text, PRIMARY KEY (authorization_id))',
+		  string_agg(concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod),
+		                       CASE WHEN a.attcollation = '"C"'::regcollation THEN 'COLLATE "C"' END,
+		                       CASE WHEN a.attnotnull THEN 'NOT NULL' END), ', ' ORDER BY a.attnum DESC))
+		FROM pg_attribute a WHERE a.attrelid = 'credit_ledger_settled'::regclass AND a.attnum > 0 AND NOT a.attisdropped \gexec
 		ALTER TABLE odd DROP COLUMN gone, DROP COLUMN also_gone;
 		SELECT format('ALTER TABLE odd ADD CONSTRAINT %I %s', conname, pg_get_constraintdef(oid))
 		FROM pg_constraint WHERE conrelid = 'credit_ledger_settled'::regclass AND contype = 'c' \gexec
