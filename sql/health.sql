@@ -101,6 +101,12 @@ BEGIN
       status := 'ok';
       detail := 'none is to be expected';
       what_to_do := NULL;
+    WHEN worker.left_alone_because IS NOT NULL THEN
+      status := 'warning';
+      detail := format('this database is left alone: %s', worker.left_alone_because);
+      what_to_do := 'Settling begins by itself when that is over. A function may be given to the ledger''s owner '
+                    '(ALTER FUNCTION ... OWNER TO). If the rows are all that there will be, say so: '
+                    'SELECT credit_worker_wake().';
     WHEN worker.last_error_at > coalesce(worker.last_sweep_at, '-infinity')
       AND worker.last_error_sqlstate = '55P03' THEN
       status := 'warning';

@@ -119,16 +119,17 @@ CREATE FUNCTION @extschema@.credit_worker_status(OUT preloaded boolean, OUT enab
       OUT last_settled bigint,
     OUT total_settled bigint, OUT oldest_expired_at timestamptz, OUT last_error_at timestamptz,
       OUT last_error_sqlstate text,
-    OUT last_error text)
+    OUT last_error text, OUT left_alone_because text)
   LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_worker_status() IS
   'the worker, as far as this database goes: is the library preloaded, credit_ledger.worker on, who is at work, what '
-  'did the last sweep do and leave, when did one fail and why. Counted since the server started';
+  'did the last sweep do and leave, when did one fail and why, and why nothing is settled here, if so. Counted since '
+  'the server started';
 
 CREATE FUNCTION @extschema@.credit_worker_wake()
   RETURNS boolean LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_worker_wake() IS
-  'has the worker look at this database when the transaction commits; false, with a NOTICE, if the library is not '
-  'preloaded';
+  'has the worker look at this database when the transaction commits, and take its rows to be all there, whatever a '
+  'restore has left undone; false, with a NOTICE, if the library is not preloaded';
 
 SELECT @extschema@.credit_worker_wake();

@@ -20,10 +20,12 @@
 #include "server/calls.h"
 #include "server/durability.h"
 #include "server/failures.h"
+#include "server/first_use.h"
 #include "server/outcomes.h"
 #include "server/shared.h"
 
 static Datum call_verb(clCall call, clVerbFunction verb, FunctionCallInfo fcinfo);
+static Datum call_and_note(clCall call, clVerbFunction verb, FunctionCallInfo fcinfo, clTally *tally);
 static void count_refusals(clCall call, const clTally *tally);
 static void count_error(clCall call, const clTally *tally);
 static void count_failure(clCall call, const char *org_id, const char *authorization_id,
@@ -65,11 +67,11 @@ call_verb(clCall call, clVerbFunction verb, FunctionCallInfo fcinfo)
 
 	cl_durability_note_write();
 	if (!cl_shared_is_there())
-		return verb(fcinfo, &tally);
+		return call_and_note(call, verb, fcinfo, &tally);
 
 	PG_TRY();
 	{
-		result = verb(fcinfo, &tally);
+		result = call_and_note(call, verb, fcinfo, &tally);
 	}
 	PG_CATCH();
 	{
@@ -79,6 +81,17 @@ call_verb(clCall call, clVerbFunction verb, FunctionCallInfo fcinfo)
 	PG_END_TRY();
 
 	cl_calls_count(call, &tally);
+	return result;
+}
+
+/* A sweep is no use of the ledger: a job may be scheduled where nobody calls. */
+static Datum
+call_and_note(clCall call, clVerbFunction verb, FunctionCallInfo fcinfo, clTally *tally)
+{
+	Datum result = verb(fcinfo, tally);
+
+	if (call != CL_CALL_SWEEP)
+		cl_first_use_note();
 	return result;
 }
 

@@ -9,9 +9,11 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "commands/extension.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "parser/parse_func.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/shmem.h"
@@ -54,6 +56,7 @@ typedef struct Database
 	TimestampTz error_at; /* 0: never */
 	int error_sqlstate;
 	char error_message[MAX_MESSAGE];
+	char left_alone[MAX_MESSAGE]; /* empty: it is not */
 } Database;
 
 static Size databases_size(void);
@@ -67,6 +70,7 @@ static bool wake_at_commit;
 static Database *database_find(Oid oid);
 static Database *database_enter(Oid oid);
 static void database_release(int code, Datum arg);
+static void copy_message(char *to, const char *message);
 static void launcher_leave(int code, Datum arg);
 static void databases_at_transaction_end(XactEvent event, void *arg);
 static void wake_launcher(void);
@@ -233,6 +237,17 @@ cl_database_report_presence(bool present)
 }
 
 void
+cl_database_report_left_alone(const char *reason)
+{
+	Database *database;
+
+	lock_databases();
+	database = database_find(MyDatabaseId);
+	copy_message(database->left_alone, reason != NULL ? reason : "");
+	unlock_databases();
+}
+
+void
 cl_database_report(const clSweepReport *report)
 {
 	Database *database;
@@ -249,16 +264,24 @@ void
 cl_database_report_error(int sqlstate, const char *message)
 {
 	Database *database;
-	int length = pg_mbcliplen(message, strlen(message), MAX_MESSAGE - 1);
 
 	lock_databases();
 	database = database_find(MyDatabaseId);
 	database->report.unfinished = false;
 	database->error_at = GetCurrentTimestamp();
 	database->error_sqlstate = sqlstate;
-	memcpy(database->error_message, message, length);
-	database->error_message[length] = '\0';
+	copy_message(database->error_message, message);
 	unlock_databases();
+}
+
+/* To MAX_MESSAGE bytes. */
+static void
+copy_message(char *to, const char *message)
+{
+	int length = pg_mbcliplen(message, strlen(message), MAX_MESSAGE - 1);
+
+	memcpy(to, message, length);
+	to[length] = '\0';
 }
 
 bool
@@ -284,11 +307,16 @@ cl_database_minute_has_passed(void)
 
 /*
  * credit_worker_wake(): at commit.  CREATE EXTENSION calls it; a NOTICE is
- * given at commit, too, since an extension's script shows none.
+ * given at commit, too, since an extension's script shows none.  Anybody else
+ * who calls it says that the ledger's rows are all there.
  */
 Datum
 credit_worker_wake(PG_FUNCTION_ARGS)
 {
+	List *declare_whole = list_make2(makeString("credit_ledger_internal"), makeString("declare_whole"));
+
+	if (!creating_extension && !XactReadOnly)
+		OidFunctionCall0(LookupFuncName(declare_whole, 0, NULL, false));
 	wake_at_commit = true;
 	PG_RETURN_BOOL(cl_shared_is_there());
 }
@@ -332,8 +360,8 @@ Datum
 credit_worker_status(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc;
-	Datum values[12] = {0};
-	bool nulls[12];
+	Datum values[13] = {0};
+	bool nulls[13];
 	Database *database = NULL;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -368,6 +396,8 @@ credit_worker_status(PG_FUNCTION_ARGS)
 			SET(10, CStringGetTextDatum(unpack_sql_state(database->error_sqlstate)));
 			SET(11, CStringGetTextDatum(database->error_message));
 		}
+		if (database != NULL && database->left_alone[0] != '\0')
+			SET(12, CStringGetTextDatum(database->left_alone));
 		unlock_databases();
 	}
 #undef SET

@@ -59,6 +59,9 @@ extern clClaim cl_database_claim(void);
 
 /* It has found the extension, or not. */
 extern void cl_database_report_presence(bool present);
+
+/* Why the database is left alone; NULL: it is not. */
+extern void cl_database_report_left_alone(const char *reason);
 extern void cl_database_report(const clSweepReport *report);
 extern void cl_database_report_error(int sqlstate, const char *message);
 

@@ -22,6 +22,7 @@
 #include "catalog/pg_class.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
+#include "executor/executor.h"
 #include "miscadmin.h"
 #include "parser/parse_func.h"
 #include "pgstat.h"
@@ -66,7 +67,8 @@ static void set_option(const char *name, const char *value);
 static bool transaction_begin(const char *activity);
 static void transaction_end(void);
 static Oid ledger_owner(void);
-static bool sweep_batches(clSweep *sweep, clSweepReport *report);
+static bool look_whether_to_settle(bool *allowed);
+static void sweep_batches(clSweep *sweep, clSweepReport *report);
 static void sweep_batch(clSweep *sweep, clSweepReport *report);
 static int next_batch(int rows, int64 milliseconds);
 static void maintain(const clSweepReport *report);
@@ -146,12 +148,19 @@ sweeper_run(void)
 					 .end = cl_clock() + RUN_TIME,
 					 .passed_over = cl_sweep_passed_over()};
 	clSweepReport report = {0};
+	bool allowed;
 
-	if (!sweep_batches(&sweep, &report))
+	if (!look_whether_to_settle(&allowed))
 	{
 		cl_database_report_presence(false);
 		return;
 	}
+	if (!allowed)
+	{
+		cl_database_report(&report);
+		return;
+	}
+	sweep_batches(&sweep, &report);
 	cl_database_report(&report);
 	if (cl_sweep_met_lock(&sweep))
 		cl_database_report_error(ERRCODE_LOCK_NOT_AVAILABLE,
@@ -210,8 +219,30 @@ ledger_owner(void)
  * ------------------------------------------------------------------------
  */
 
-/* False if the extension is not there. */
+/*
+ * False if the extension is not there; else whether the worker may touch the
+ * ledger of this database, which the status tells.
+ */
 static bool
+look_whether_to_settle(bool *allowed)
+{
+	List *name = list_make2(makeString("credit_ledger_internal"), makeString("may_settle"));
+	HeapTupleHeader answer;
+	Datum reason;
+	bool isnull;
+
+	if (!transaction_begin("seeing whether the ledger is all there"))
+		return false;
+	cl_database_report_presence(true);
+	answer = DatumGetHeapTupleHeader(OidFunctionCall0(LookupFuncName(name, 0, NULL, false)));
+	*allowed = DatumGetBool(GetAttributeByNum(answer, 1, &isnull));
+	reason = GetAttributeByNum(answer, 2, &isnull);
+	cl_database_report_left_alone(isnull ? NULL : TextDatumGetCString(reason));
+	transaction_end();
+	return true;
+}
+
+static void
 sweep_batches(clSweep *sweep, clSweepReport *report)
 {
 	do
@@ -219,8 +250,7 @@ sweep_batches(clSweep *sweep, clSweepReport *report)
 		int64 began = cl_clock();
 
 		if (!transaction_begin("settling expired holds"))
-			return false;
-		cl_database_report_presence(true);
+			return;
 		sweep_batch(sweep, report);
 		transaction_end();
 		sweep->max_rows = next_batch(sweep->max_rows, cl_clock() - began);
@@ -231,7 +261,6 @@ sweep_batches(clSweep *sweep, clSweepReport *report)
 			ProcessConfigFile(PGC_SIGHUP);
 		}
 	} while (cl_worker && sweep->unfinished && cl_clock() < sweep->end);
-	return true;
 }
 
 static void

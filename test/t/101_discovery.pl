@@ -149,8 +149,11 @@ subtest 'after a restart' => sub {
 
 subtest 'single-user mode and databases without connections are left in peace' => sub {
 	$node->safe_psql('postgres', 'ALTER DATABASE beside ALLOW_CONNECTIONS false');
-	settles('postgres');
-	unlike(slurp_file($node->logfile), qr/not currently accepting connections/, 'nobody knocks where nobody may enter');
+	# A sweeper may be on its way; the launcher looks at the list each interval.
+	settles('postgres') foreach 1 .. 3;
+	my $offset = -s $node->logfile;
+	settles('postgres') foreach 1 .. 3;
+	unlike(slurp_file($node->logfile, $offset), qr/not currently accepting connections/, 'nobody knocks where nobody may enter');
 	$node->safe_psql('postgres', 'ALTER DATABASE beside ALLOW_CONNECTIONS true');
 	is_sound($node, 'the ledger is sound');
 	is_sound($node, 'and the one beside it', database => 'beside', schema => 'billing');

@@ -1,0 +1,220 @@
+-- When the worker leaves a database alone: while its rows are still arriving from elsewhere, and where it would run code
+-- of somebody who has less rights than it has.
+--
+-- A restore makes the extension first, then loads tables in any order and by several jobs, and adds primary keys of
+-- partitions last; pg_restore -j empties a partition of its own making before it loads it. What was settled in between
+-- would be lost. So nothing is settled before the ledger is known to be whole:
+--
+-- - Calls of the ledger leave a row in credit_ledger_internal.used_here, which is not dumped. A ledger that nobody
+--   called and that has rows got them from elsewhere.
+-- - A dump says in credit_ledger_internal.dumped how many rows each of the extension's tables had, and how many indexes
+--   and triggers each partition: pg_dump counts them as it reads that table. Once all are there, and live holds add up to
+--   what the accounts hold, the ledger is whole.
+-- - A partition that is being restored has no primary key until its rows are loaded.
+
+CREATE TABLE credit_ledger_internal.used_here (
+  since timestamptz NOT NULL
+);
+COMMENT ON TABLE credit_ledger_internal.used_here IS
+  'has a row once the ledger was called in this database, or its rows are known to be all there; never dumped';
+
+CREATE TABLE credit_ledger_internal.dumped (
+  table_name  text COLLATE "C" NOT NULL PRIMARY KEY,
+  row_count   bigint NOT NULL,
+  addon_count bigint NOT NULL
+);
+COMMENT ON TABLE credit_ledger_internal.dumped IS
+  'how many rows each table, and how many indexes and triggers each partition had when this ledger was dumped; empty '
+  'but for the time of a restore';
+
+-- In place of its own rows, a dump of this table gets the counts. pg_dump finds nothing but names of pg_catalog, and the
+-- extension's schema may have been renamed. Live holds come and go; whether they are all there the accounts can tell.
+SELECT pg_extension_config_dump('credit_ledger_internal.dumped', $$
+  WHERE false
+  UNION ALL
+  SELECT c.relname,
+         (regexp_match(query_to_xml(format('SELECT count(*) AS n FROM ONLY %s', c.oid::regclass), true, true, '')
+                         ::text, '<n>(\d+)</n>'))[1]::int8, 0
+  FROM pg_extension e JOIN pg_class c ON c.oid = ANY (e.extconfig)
+  WHERE e.extname = 'credit_ledger' AND c.relkind = 'r' AND c.relname <> ALL ('{dumped,credit_ledger_open}')
+  UNION ALL
+  SELECT c.relname, 0, (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid)
+                       + (SELECT count(*) FROM pg_trigger t WHERE t.tgrelid = c.oid)
+  FROM pg_extension e JOIN pg_class c ON c.oid <> ALL (e.extconfig)
+  WHERE e.extname = 'credit_ledger' AND c.relkind = 'r' AND c.relispartition
+    AND pg_partition_root(c.oid) IN (SELECT pg_partition_root(config) FROM unnest(e.extconfig) config)
+$$);
+
+CREATE FUNCTION credit_ledger_internal.ledger_tables()
+  RETURNS TABLE (relid oid, owner oid, is_leaf boolean) LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+  WITH RECURSIVE ledger_table AS (
+    SELECT d.objid AS relid, false AS is_leaf
+    FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credit_ledger'
+    WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+  UNION
+    SELECT i.inhrelid, true FROM ledger_table t JOIN pg_inherits i ON i.inhparent = t.relid
+  )
+  SELECT c.oid, c.relowner, bool_or(t.is_leaf) AND c.relkind = 'r'
+  FROM ledger_table t JOIN pg_class c ON c.oid = t.relid
+  WHERE c.relkind IN ('r', 'p', 'f')
+  GROUP BY c.oid, c.relowner, c.relkind;
+END;
+COMMENT ON FUNCTION credit_ledger_internal.ledger_tables() IS
+  'the tables of the extension and all partitions of them; leaves are those that hold rows';
+
+CREATE FUNCTION credit_ledger_internal.subscription()
+  RETURNS TABLE (name text, is_ready boolean) LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT s.subname, bool_and(r.srsubstate = 'r')
+  FROM pg_subscription_rel r
+  JOIN pg_subscription s ON s.oid = r.srsubid
+  WHERE r.srrelid IN (SELECT t.relid FROM credit_ledger_internal.ledger_tables() t)
+  GROUP BY s.subname
+  ORDER BY s.subname
+  LIMIT 1;
+END;
+COMMENT ON FUNCTION credit_ledger_internal.subscription() IS
+  'a subscription that writes the ledger''s tables, and whether it has copied them; no row: there is none';
+
+-- Whoever has the worker's rights anyway, as its member or a superuser, may bring along what he likes.
+CREATE FUNCTION credit_ledger_internal.foreign_code()
+  RETURNS TABLE (object text, function text, owner text) LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+  WITH ledger AS MATERIALIZED (
+    SELECT t.relid FROM credit_ledger_internal.ledger_tables() t
+  ), code AS (
+    SELECT 'pg_trigger'::regclass::oid AS classid, g.oid AS objid FROM pg_trigger g JOIN ledger l ON l.relid = g.tgrelid
+  UNION ALL
+    SELECT 'pg_constraint'::regclass::oid, k.oid FROM pg_constraint k JOIN ledger l ON l.relid = k.conrelid
+  UNION ALL
+    SELECT 'pg_attrdef'::regclass::oid, a.oid FROM pg_attrdef a JOIN ledger l ON l.relid = a.adrelid
+  UNION ALL
+    SELECT 'pg_class'::regclass::oid, i.indexrelid FROM pg_index i JOIN ledger l ON l.relid = i.indrelid
+  UNION ALL
+    SELECT 'pg_rewrite'::regclass::oid, r.oid FROM pg_rewrite r JOIN ledger l ON l.relid = r.ev_class
+  ), called AS (
+    SELECT c.classid, c.objid, coalesce(o.oprcode, d.refobjid) AS function
+    FROM code c
+    JOIN pg_depend d ON d.classid = c.classid AND d.objid = c.objid
+                    AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
+    LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+  )
+  SELECT pg_describe_object(c.classid, c.objid, 0), p.oid::regprocedure::text, p.proowner::regrole::text
+  FROM called c
+  JOIN pg_proc p ON p.oid = c.function
+  JOIN pg_class a ON a.oid = '@extschema@.credit_account'::regclass
+  WHERE NOT pg_has_role(p.proowner, a.relowner, 'MEMBER')
+  ORDER BY 1
+  LIMIT 1;
+END;
+COMMENT ON FUNCTION credit_ledger_internal.foreign_code() IS
+  'something on the ledger''s tables that calls a function of a role with less rights than their owner, as whom the '
+  'worker acts; no row: there is none';
+
+CREATE FUNCTION credit_ledger_internal.look_at_rows(OUT missing text, OUT from_dump boolean)
+  LANGUAGE plpgsql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  leaf text;
+  dumped record;
+  restored bigint;
+  held numeric;
+BEGIN
+  SELECT t.relid::regclass INTO leaf
+  FROM credit_ledger_internal.ledger_tables() t
+  WHERE t.is_leaf
+    AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = t.relid AND i.indisunique AND i.indisvalid)
+  ORDER BY 1 LIMIT 1;
+  IF FOUND THEN
+    missing := format('partition %s has no primary key yet, as if it was being restored', leaf);
+    RETURN;
+  END IF;
+
+  -- The small ones first: it is they that a restore with several jobs loads last.
+  FOR dumped IN
+    SELECT d.table_name, d.row_count, d.addon_count, t.relid
+    FROM credit_ledger_internal.dumped d
+    LEFT JOIN (pg_class c JOIN credit_ledger_internal.ledger_tables() t ON t.relid = c.oid)
+      ON c.relname = d.table_name
+    ORDER BY d.addon_count DESC, d.row_count, d.table_name
+  LOOP
+    IF dumped.addon_count > (SELECT count(*) FROM pg_index i WHERE i.indrelid = dumped.relid)
+                            + (SELECT count(*) FROM pg_trigger g WHERE g.tgrelid = dumped.relid) THEN
+      missing := format('it is being restored: partition %s has not all its indexes and triggers yet',
+                        dumped.table_name);
+      RETURN;
+    ELSIF dumped.row_count > 0 THEN
+      EXECUTE format('SELECT count(*) FROM ONLY %s', dumped.relid::regclass) INTO restored;
+      IF restored < dumped.row_count THEN
+        missing := format('it is being restored: of %s there are %s rows of %s',
+                          dumped.table_name, restored, dumped.row_count);
+        RETURN;
+      END IF;
+    END IF;
+  END LOOP;
+  from_dump := FOUND;
+  IF from_dump THEN
+    SELECT (SELECT coalesce(sum(a.held), 0) FROM @extschema@.credit_account a)
+           - (SELECT coalesce(sum(o.amount), 0) FROM @extschema@.credit_ledger_open o) INTO held;
+    IF held <> 0 THEN
+      missing := format('it is being restored: of live holds, %s credits are missing', held);
+    END IF;
+  ELSIF NOT EXISTS (SELECT FROM credit_ledger_internal.used_here)
+        AND EXISTS (SELECT FROM @extschema@.credit_ledger_open) THEN
+    missing := 'its rows came from elsewhere, and nobody has called the ledger here yet';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.look_at_rows() IS
+  'what is missing that a restore will bring, NULL if nothing; and whether a dump has said what there must be. All '
+  'under one snapshot';
+
+CREATE FUNCTION credit_ledger_internal.declare_whole()
+  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  DELETE FROM credit_ledger_internal.dumped;
+  INSERT INTO credit_ledger_internal.used_here
+    SELECT now() WHERE NOT EXISTS (SELECT FROM credit_ledger_internal.used_here);
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.declare_whole() IS
+  'the ledger''s rows are all there, and it is used in this database from now on';
+
+CREATE FUNCTION credit_ledger_internal.may_settle(OUT allowed boolean, OUT left_alone_because text)
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  -- First: rows that arrive between one statement and the next must not be taken for rows that were looked at.
+  used constant boolean := EXISTS (SELECT FROM credit_ledger_internal.used_here);
+  subscription record;
+  look record;
+BEGIN
+  SELECT * INTO subscription FROM credit_ledger_internal.subscription();
+  IF FOUND THEN
+    left_alone_because := format('subscription %I writes its tables', subscription.name);
+    IF subscription.is_ready AND NOT used THEN
+      PERFORM credit_ledger_internal.declare_whole();
+    END IF;
+    allowed := false;
+    RETURN;
+  END IF;
+
+  SELECT * INTO look FROM credit_ledger_internal.look_at_rows();
+  SELECT format('%s calls %s, which belongs to %s', f.object, f.function, f.owner) INTO left_alone_because
+  FROM credit_ledger_internal.foreign_code() f;
+  left_alone_because := coalesce(left_alone_because, look.missing);
+  -- Where nobody called there is nothing to settle, and nothing to count or judge either.
+  allowed := left_alone_because IS NULL AND (used OR look.from_dump);
+  IF allowed AND look.from_dump THEN
+    PERFORM credit_ledger_internal.declare_whole();
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.may_settle() IS
+  'for the worker: may it settle holds and write anything in this database, and if not, why; notices that a restore '
+  'is complete';

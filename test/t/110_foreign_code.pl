@@ -1,0 +1,95 @@
+# Goal: the worker acts with the rights of the ledger's owner, so it runs no code on the ledger's tables that belongs to a
+# role with less rights: it leaves such a database alone, and health names the function.
+#
+# Method: a role that may put triggers on the tables, whatever gave it that right, tries to become superuser by the worker's
+# hand: by a trigger, by the function of an index and of a constraint. The same with a role that is the owner's equal.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use LedgerServer;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $campaigns = 0;
+my $node = new_server('foreign_code', q{
+	shared_preload_libraries = 'credit_ledger'
+	credit_ledger.sweep_interval = '100ms'
+});
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION credit_ledger;
+	CREATE ROLE app;
+	GRANT ALL ON SCHEMA public TO app;
+	SELECT credit_grant('acme', 1000, 'g')});
+settles('nothing is in the way');
+
+$node->safe_psql('postgres', q{
+	GRANT TRIGGER ON credit_ledger_open, credit_ledger_settled_default TO app;
+	SET ROLE app;
+	CREATE FUNCTION take_over() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+	  ALTER ROLE app SUPERUSER;
+	  RETURN coalesce(new, old);
+	END $$;
+	CREATE FUNCTION check_over(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+	BEGIN
+	  ALTER ROLE app SUPERUSER;
+	  RETURN true;
+	EXCEPTION WHEN OTHERS THEN
+	  RETURN true;
+	END $$;
+	CREATE TRIGGER take_over BEFORE DELETE ON credit_ledger_open FOR EACH ROW EXECUTE FUNCTION take_over()});
+left_alone('a trigger', 'trigger take_over on table public.credit_ledger_open calls public.take_over(), which belongs to app');
+$node->safe_psql('postgres', q{ALTER FUNCTION take_over() OWNER TO postgres; DROP TRIGGER take_over ON credit_ledger_open});
+settles('without the trigger it goes on');
+
+$node->safe_psql('postgres', 'ALTER TABLE credit_ledger_settled_default ADD CONSTRAINT over CHECK (public.check_over(org_id)) NOT VALID');
+left_alone('a constraint', 'constraint over on table public.credit_ledger_settled_default calls public.check_over(text), which belongs to app');
+$node->safe_psql('postgres', 'ALTER TABLE credit_ledger_settled_default DROP CONSTRAINT over');
+$node->safe_psql('postgres', 'CREATE INDEX over ON credit_entry_default (public.check_over(org_id)) WHERE false');
+left_alone('an index', 'index public.over calls public.check_over(text), which belongs to app');
+$node->safe_psql('postgres', 'DROP INDEX over');
+
+$node->safe_psql('postgres', q{
+	CREATE ROLE dba;
+	GRANT postgres TO dba;
+	CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+	ALTER FUNCTION note() OWNER TO dba;
+	CREATE TRIGGER note BEFORE INSERT ON credit_ledger_settled_default FOR EACH ROW EXECUTE FUNCTION note()});
+settles('a function of somebody who has the owner\'s rights anyway');
+
+is($node->safe_psql('postgres', q{SELECT rolsuper FROM pg_roles WHERE rolname = 'app'}), 'f', 'nobody became superuser');
+is_sound($node, 'the ledger is sound');
+$node->stop;
+done_testing();
+
+sub hold
+{
+	$campaigns++;
+	$node->safe_psql('postgres', "SELECT credit_authorize('acme', 1, 'c-$campaigns', timeout => '1 ms')");
+}
+
+sub settles
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($name) = @_;
+
+	hold();
+	ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM credit_ledger WHERE status = 'authorized'}), $name) or die;
+}
+
+sub left_alone
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($name, $reason) = @_;
+
+	ok($node->poll_query_until('postgres', "SELECT left_alone_because = '$reason' FROM credit_worker_status()"), "$name: left alone")
+	  or diag($node->safe_psql('postgres', 'SELECT left_alone_because FROM credit_worker_status()'));
+	hold();
+	my $swept = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+	$node->poll_query_until('postgres', "SELECT last_sweep_at > '$swept' FROM credit_worker_status()") or die 'nobody looks';
+	is($node->safe_psql('postgres', "SELECT status FROM credit_ledger WHERE campaign_id = 'c-$campaigns'"), 'authorized', "$name: nothing is settled");
+}
