@@ -7,7 +7,7 @@ EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" credit_ledger.
 
 MODULE_big = credit_ledger
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
-PG_CPPFLAGS = -I$(if $(srcdir),$(srcdir),.)/src
+PG_CPPFLAGS = -I$(if $(srcdir),$(srcdir),.)/src -DCL_VERSION='"$(EXTVERSION)"'
 
 # The install script is joined from its parts in this order.
 SQL_PARTS = schemas types tables alerts functions reading arrival worker health verify findings usage judgement reconciliation scheduling monitoring partition privileges
@@ -27,7 +27,7 @@ all install uninstall installcheck clean:
 	$(error $(PG_CONFIG) finds no PostgreSQL server headers: install postgresql-server-dev-NN, or set PG_CONFIG)
 endif
 
-$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h src/*/*.h)
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h src/*/*.h) credit_ledger.control
 
 credit_ledger--$(EXTVERSION).sql: $(SQL_PARTS:%=sql/%.sql) credit_ledger.control
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION credit_ledger" to load this file. \quit'; cat $(SQL_PARTS:%=sql/%.sql); } > $@

@@ -58,6 +58,9 @@ static struct
 
 static void catalog_forget(Datum arg, Oid relid);
 static void catalog_load(void);
+static void catalog_require_version(Oid extension);
+static const char *extension_version(Oid extension);
+static bool is_older(const char *version, const char *other);
 static void catalog_load_labels(clEnumId id, Oid schema);
 static Oid catalog_table(const char *name, Oid schema);
 static Oid catalog_type(const char *name, Oid schema);
@@ -154,6 +157,7 @@ catalog_load(void)
 
 		CHECK_FOR_INTERRUPTS();
 		messages = SharedInvalidMessageCounter;
+		catalog_require_version(extension);
 		schema = get_extension_schema(extension);
 		for (int i = 0; i < CL_NTABLES; i++)
 			cache.tables[i] = catalog_table(table_names[i], schema);
@@ -163,6 +167,72 @@ catalog_load(void)
 			catalog_load_labels(i, schema);
 	} while (messages != SharedInvalidMessageCounter);
 	cache.valid = true;
+}
+
+/* A script that makes the extension another version calls what it needs. */
+static void
+catalog_require_version(Oid extension)
+{
+	const char *hint;
+	const char *problem = creating_extension ? NULL : cl_catalog_other_version(extension, &hint);
+
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s", problem),
+				 errhint("%s", hint)));
+}
+
+const char *
+cl_catalog_other_version(Oid extension, const char **hint)
+{
+	const char *version = extension_version(extension);
+
+	if (strcmp(version, CL_VERSION) == 0)
+		return NULL;
+	*hint = is_older(version, CL_VERSION) ?
+		"Use ALTER EXTENSION credit_ledger UPDATE." :
+		"Restart the server, or connect again where the library is not preloaded, so that the newer library is loaded.";
+	return psprintf("the library credit_ledger is of version %s, its SQL in this database of version %s",
+					CL_VERSION, version);
+}
+
+static const char *
+extension_version(Oid extension)
+{
+	Relation rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	const char *version = "";
+
+	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(extension));
+	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool isnull;
+
+		version = TextDatumGetCString(heap_getattr(tuple, Anum_pg_extension_extversion,
+												   RelationGetDescr(rel), &isnull));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return version;
+}
+
+/* By the numbers between the dots. */
+static bool
+is_older(const char *version, const char *other)
+{
+	char *rest;
+	char *other_rest;
+	long number = strtol(version, &rest, 10);
+	long other_number = strtol(other, &other_rest, 10);
+
+	if (number != other_number || *rest != '.' || *other_rest != '.')
+		return number < other_number || (number == other_number && *rest == '\0' && *other_rest == '.');
+	return is_older(rest + 1, other_rest + 1);
 }
 
 /* Labels that were renamed, even exchanged, are not ours any more: rows would be read as something else. */

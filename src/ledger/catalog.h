@@ -87,7 +87,13 @@ typedef enum clOperation
 
 extern void cl_catalog_init(void);
 
-/* Each raises 55000 where the extension is not in this database. */
+/*
+ * NULL if the extension's SQL in this database is of the library's version;
+ * else what is wrong, and in hint what to do about it.
+ */
+extern const char *cl_catalog_other_version(Oid extension, const char **hint);
+
+/* Each raises 55000 where the extension is not in this database, or in another version than the library's. */
 extern Oid cl_table_oid(clTableId table);
 extern Oid cl_type_oid(clTypeId type);
 extern Datum cl_enum_datum(clEnumId type, int label);

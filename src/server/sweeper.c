@@ -67,6 +67,7 @@ static void set_option(const char *name, const char *value);
 static bool transaction_begin(const char *activity);
 static void transaction_end(void);
 static Oid ledger_owner(void);
+static bool look_whether_there(void);
 static bool look_whether_to_settle(bool *allowed);
 static void sweep_batches(clSweep *sweep, clSweepReport *report);
 static void sweep_batch(clSweep *sweep, clSweepReport *report);
@@ -150,6 +151,8 @@ sweeper_run(void)
 	clSweepReport report = {0};
 	bool allowed;
 
+	if (!look_whether_there())
+		return;
 	if (!look_whether_to_settle(&allowed))
 	{
 		cl_database_report_presence(false);
@@ -218,6 +221,32 @@ ledger_owner(void)
  * Work
  * ------------------------------------------------------------------------
  */
+
+/* Whether the extension is there, in the library's version. */
+static bool
+look_whether_there(void)
+{
+	static const clSweepReport nothing = {0};
+	Oid extension;
+	const char *other_version = NULL;
+	const char *hint;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	extension = get_extension_oid("credit_ledger", true);
+	if (OidIsValid(extension))
+		other_version = cl_catalog_other_version(extension, &hint);
+	cl_database_report_presence(OidIsValid(extension));
+	if (other_version != NULL)
+	{
+		cl_database_report_left_alone(other_version);
+		cl_database_report(&nothing);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	return OidIsValid(extension) && other_version == NULL;
+}
 
 /*
  * False if the extension is not there; else whether the worker may touch the
