@@ -1,5 +1,5 @@
--- When the worker leaves a database alone: while its rows are still arriving from elsewhere, and where it would run code
--- of somebody who has less rights than it has.
+-- When the worker leaves a database alone: while its rows are still arriving from elsewhere, and where it would run
+-- code of somebody who has less rights than it has.
 --
 -- A restore makes the extension first, then loads tables in any order and by several jobs, and adds primary keys of
 -- partitions last; pg_restore -j empties a partition of its own making before it loads it. What was settled in between
@@ -8,8 +8,8 @@
 -- - Calls of the ledger leave a row in credit_ledger_internal.used_here, which is not dumped. A ledger that nobody
 --   called and that has rows got them from elsewhere.
 -- - A dump says in credit_ledger_internal.dumped how many rows each of the extension's tables had, and how many indexes
---   and triggers each partition: pg_dump counts them as it reads that table. Once all are there, and live holds add up to
---   what the accounts hold, the ledger is whole.
+--   and triggers each partition: pg_dump counts them as it reads that table. Once all are there, and live holds add up
+--   to what the accounts hold, the ledger is whole.
 -- - A partition that is being restored has no primary key until its rows are loaded.
 
 CREATE TABLE credit_ledger_internal.used_here (
@@ -27,8 +27,8 @@ COMMENT ON TABLE credit_ledger_internal.dumped IS
   'how many rows each table, and how many indexes and triggers each partition had when this ledger was dumped; empty '
   'but for the time of a restore';
 
--- In place of its own rows, a dump of this table gets the counts. pg_dump finds nothing but names of pg_catalog, and the
--- extension's schema may have been renamed. Live holds come and go; whether they are all there the accounts can tell.
+-- In place of its own rows, a dump of this table gets the counts. pg_dump finds nothing but names of pg_catalog, and
+-- the extension's schema may have been renamed. Live holds come and go; whether they are all there the accounts tell.
 SELECT pg_extension_config_dump('credit_ledger_internal.dumped', $$
   WHERE false
   UNION ALL
