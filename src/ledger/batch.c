@@ -106,7 +106,7 @@ cl_batch_run(clBatch *batch, FunctionCallInfo fcinfo)
 	InitMaterializedSRF(fcinfo, 0);
 	state.results = (ReturnSetInfo *) fcinfo->resultinfo;
 	batch->state = &state;
-	batch->unit = cl_unit_begin_bulk(batch->verb->what);
+	batch->unit = cl_unit_begin_bulk(batch->what);
 	error_context.previous = error_context_stack;
 	error_context_stack = &error_context;
 
@@ -398,7 +398,7 @@ describe_position(void *arg)
 	clBatch *batch = arg;
 
 	if (batch->state->position >= 0 && !cl_unit_is_flushing(batch->unit))
-		errcontext("item %d of %s", batch->state->position + 1, batch->verb->what);
+		errcontext("item %d of %s", batch->state->position + 1, batch->what);
 }
 
 /* ------------------------------------------------------------------------

@@ -34,7 +34,6 @@ typedef struct clBatchItem
 
 typedef struct clBatchVerb
 {
-	const char *what;		   /* the SQL function */
 	Size item_size;			   /* of a struct that begins with a clBatchItem */
 	bool names_authorizations; /* by their ids; else by idempotency keys */
 
@@ -60,6 +59,7 @@ typedef struct clBatchVerb
 
 struct clBatch
 {
+	const char *what; /* the SQL function */
 	const clBatchVerb *verb;
 	void *arguments; /* the verb's */
 	int count;

@@ -25,7 +25,6 @@ static void authorization_charge(clUnit *unit, clAccount *account, clAuthorizati
 static void hold_set_amount(clUnit *unit, clAccount *account, clAuthorization *authorization, int64 amount,
 							clTally *tally);
 static void require_not_frozen(const clAccount *account);
-static void require_not_below_charged(const clAuthorization *authorization, int64 amount);
 pg_noreturn static void raise_detached(clUnit *unit, const clIdempotency *call);
 
 bool
@@ -185,7 +184,8 @@ hold_set_amount(clUnit *unit, clAccount *account, clAuthorization *authorization
 {
 	int64 more = amount - authorization->authorized_amount;
 
-	require_not_below_charged(authorization, amount);
+	cl_require_not_below_charged(authorization, amount,
+								 "credit_commit() settles it with what was used, and releases the rest.");
 	if (more > 0)
 	{
 		require_not_frozen(account);
@@ -201,18 +201,4 @@ hold_set_amount(clUnit *unit, clAccount *account, clAuthorization *authorization
 		cl_credits_release(unit, account, &authorization->lots, authorization->amount, -more);
 	authorization->amount += more;
 	authorization->authorized_amount = amount;
-}
-
-static void
-require_not_below_charged(const clAuthorization *authorization, int64 amount)
-{
-	if (amount >= authorization->committed_amount)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_CL_IDEMPOTENCY_CONFLICT),
-			 errmsg("authorization \"%s\" is charged with more already",
-					text_to_cstring(authorization->authorization_id)),
-			 errdetail("Stored: committed_amount %lld. Passed: amount %lld.",
-					   (long long) authorization->committed_amount, (long long) amount),
-			 errhint("credit_commit() settles it with what was used, and releases the rest.")));
 }

@@ -38,8 +38,8 @@ typedef struct HoldItem
 static void request_ask(clHoldRequest *request, int64 amount, text *campaign_id, text *idempotency_key);
 static Datum charge_one(const char *what, FunctionCallInfo fcinfo, clTally *tally, bool is_used);
 static Datum hold_one(const char *what, text *org_id, clHoldRequest *request, clTally *tally);
-static Datum hold_many(FunctionCallInfo fcinfo, clTally *tally, const clBatchVerb *verb,
-					   const clHoldRequest *request, int metadata_argno, int skip_argno);
+static Datum hold_many(const char *what, FunctionCallInfo fcinfo, clTally *tally, const clHoldRequest *request,
+					   int metadata_argno, int skip_argno);
 static void read_item(const HoldArguments *arguments, int position, clHoldRequest *request);
 static text *hold_owner(clBatch *batch, int position);
 static void hold_prepare(clBatch *batch, clBatchItem *item);
@@ -136,6 +136,14 @@ hold_one(const char *what, text *org_id, clHoldRequest *request, clTally *tally)
  * ------------------------------------------------------------------------
  */
 
+static const clBatchVerb hold_verb = {
+	.item_size = sizeof(HoldItem),
+	.owner = hold_owner,
+	.prepare = hold_prepare,
+	.look_ahead = hold_look_ahead,
+	.perform = hold_perform,
+};
+
 /*
  * credit_authorize_many(org_ids, amounts, campaign_ids, idempotency_keys,
  *		timeout, timeout_action, metadata, skip_refused)
@@ -143,41 +151,29 @@ hold_one(const char *what, text *org_id, clHoldRequest *request, clTally *tally)
 Datum
 cl_authorize_many(FunctionCallInfo fcinfo, clTally *tally)
 {
-	static const clBatchVerb verb = {.what = "credit_authorize_many()",
-									 .item_size = sizeof(HoldItem),
-									 .owner = hold_owner,
-									 .prepare = hold_prepare,
-									 .look_ahead = hold_look_ahead,
-									 .perform = hold_perform};
 	clHoldRequest request = {.timeout_action = cl_timeout_action};
 
 	request.timeout = cl_arg_optional_timeout(fcinfo, 4, "timeout");
 	if (!PG_ARGISNULL(5))
 		request.timeout_action = cl_enum_label(CL_ENUM_TIMEOUT_ACTION, PG_GETARG_DATUM(5));
-	return hold_many(fcinfo, tally, &verb, &request, 6, 7);
+	return hold_many("credit_authorize_many()", fcinfo, tally, &request, 6, 7);
 }
 
 /* credit_charge_many(org_ids, amounts, campaign_ids, idempotency_keys, metadata, skip_refused) */
 Datum
 cl_charge_many(FunctionCallInfo fcinfo, clTally *tally)
 {
-	static const clBatchVerb verb = {.what = "credit_charge_many()",
-									 .item_size = sizeof(HoldItem),
-									 .owner = hold_owner,
-									 .prepare = hold_prepare,
-									 .look_ahead = hold_look_ahead,
-									 .perform = hold_perform};
 	clHoldRequest request = {.is_charge = true, .timeout_action = cl_timeout_action};
 
-	return hold_many(fcinfo, tally, &verb, &request, 4, 5);
+	return hold_many("credit_charge_many()", fcinfo, tally, &request, 4, 5);
 }
 
 static Datum
-hold_many(FunctionCallInfo fcinfo, clTally *tally, const clBatchVerb *verb, const clHoldRequest *request,
+hold_many(const char *what, FunctionCallInfo fcinfo, clTally *tally, const clHoldRequest *request,
 		  int metadata_argno, int skip_argno)
 {
 	HoldArguments arguments = {.request = *request};
-	clBatch batch = {.verb = verb, .arguments = &arguments, .tally = tally};
+	clBatch batch = {.what = what, .verb = &hold_verb, .arguments = &arguments, .tally = tally};
 
 	arguments.org_ids = cl_arg_array(fcinfo, 0, "org_ids", TEXTOID);
 	arguments.amounts = cl_arg_array(fcinfo, 1, "amounts", INT8OID);

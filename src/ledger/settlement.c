@@ -44,7 +44,7 @@ static List *expired_holds(clUnit *unit, const clAccount *account, const text *e
 static int compare_expiry(const ListCell *a, const ListCell *b);
 static void require_within_overage(const clAccount *account, const clAuthorization *authorization, int64 used);
 static void require_within_hold(const clAuthorization *authorization, int64 used);
-static void require_not_below_charged(const clAuthorization *authorization, int64 used);
+static void require_not_below_refunded(const clAuthorization *authorization, int64 used);
 pg_noreturn static void raise_committed_with_another_amount(const clAuthorization *authorization, int64 used);
 
 bool
@@ -58,14 +58,16 @@ cl_settle(clUnit *unit, clAccount *account, clAuthorization *authorization, cons
 															 cl_authorization_charged(authorization);
 	Outcome outcome;
 
-	Assert(settlement->all || settlement->verb == CL_VERB_COMMIT || settlement->verb == CL_VERB_COMMIT_PART);
+	Assert(settlement->all || settlement->verb == CL_VERB_COMMIT || settlement->verb == CL_VERB_COMMIT_PART ||
+		   settlement->verb == CL_VERB_CORRECT);
 
 	if (effect == CL_EFFECT_NONE || settlement_is_replay(authorization, effect, settlement))
 		return false;
 	settlement_require_legal(account, authorization, state, settlement);
 
 	outcome = settlement_outcome(authorization, settlement);
-	cl_make_available(unit, account, outcome.charge - covered, authorization->authorization_id, tally);
+	if (settlement->verb != CL_VERB_CORRECT)
+		cl_make_available(unit, account, outcome.charge - covered, authorization->authorization_id, tally);
 	outcome_apply(unit, account, authorization, &outcome, wall);
 	return true;
 }
@@ -78,6 +80,7 @@ settlement_outcome(const clAuthorization *authorization, const clSettlement *set
 	Outcome outcome = {.actor = expires ? CL_TIMEOUT : CL_CALLER, .reason = settlement->reason};
 
 	if (settlement->verb == CL_VERB_COMMIT || settlement->verb == CL_VERB_COMMIT_PART ||
+		settlement->verb == CL_VERB_CORRECT ||
 		(expires && authorization->timeout_action == CL_TIMEOUT_COMMIT))
 	{
 		outcome.status = settlement->verb == CL_VERB_COMMIT_PART ? CL_AUTHORIZED : CL_COMMITTED;
@@ -99,6 +102,8 @@ settlement_is_replay(const clAuthorization *authorization, clEffect effect, cons
 		return settlement->used == authorization->committed_amount;
 	if (settlement->verb == CL_VERB_COMMIT_PART)
 		return effect == CL_EFFECT_REPLAY && settlement->used <= authorization->amount;
+	if (settlement->verb == CL_VERB_CORRECT)
+		return effect == CL_EFFECT_APPLY && settlement->used == cl_authorization_charged(authorization);
 	return effect == CL_EFFECT_REPLAY && (settlement->all || settlement->used == authorization->amount);
 }
 
@@ -118,31 +123,13 @@ settlement_require_legal(const clAccount *account, const clAuthorization *author
 	if (effect != CL_EFFECT_APPLY)
 		cl_raise_invalid_transition(authorization, state, settlement->verb);
 	if (settlement->verb == CL_VERB_COMMIT || settlement->verb == CL_VERB_COMMIT_PART)
-		require_not_below_charged(authorization, used);
+		cl_require_not_below_charged(authorization, used,
+									 "The amount is the total used so far. "
+									 "credit_refund() gives credits back once all is settled.");
 	if (settlement->verb == CL_VERB_COMMIT_PART)
 		require_within_hold(authorization, used);
-}
-
-bool
-cl_correct_charge(clUnit *unit, clAccount *account, clAuthorization *authorization, int64 used, text *reason)
-{
-	TimestampTz wall = GetCurrentTimestamp();
-	clState state = cl_state(authorization, wall);
-	Outcome outcome = {.status = CL_COMMITTED, .charge = used, .actor = CL_CALLER, .reason = reason};
-
-	if (cl_effect(state, CL_VERB_CORRECT) != CL_EFFECT_APPLY)
-		cl_raise_invalid_transition(authorization, state, CL_VERB_CORRECT);
-	if (used == cl_authorization_charged(authorization))
-		return false;
-	if (used < authorization->refunded_amount)
-		ereport(ERROR,
-				(errcode(ERRCODE_CL_REFUND_EXCEEDS_COMMITTED),
-				 errmsg("more is refunded of authorization \"%s\" than it shall be worth",
-						text_to_cstring(authorization->authorization_id)),
-				 errdetail("Refunded are %lld, passed is %lld.",
-						   (long long) authorization->refunded_amount, (long long) used)));
-	outcome_apply(unit, account, authorization, &outcome, wall);
-	return true;
+	if (settlement->verb == CL_VERB_CORRECT)
+		require_not_below_refunded(authorization, used);
 }
 
 static void
@@ -320,18 +307,31 @@ require_within_hold(const clAuthorization *authorization, int64 used)
 			 errhint("Raise the hold first, with credit_extend(authorization_id, amount => ...).")));
 }
 
-static void
-require_not_below_charged(const clAuthorization *authorization, int64 used)
+void
+cl_require_not_below_charged(const clAuthorization *authorization, int64 amount, const char *hint)
 {
-	if (used >= authorization->committed_amount)
+	if (amount >= authorization->committed_amount)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_CL_IDEMPOTENCY_CONFLICT),
 			 errmsg("authorization \"%s\" is charged with more already",
 					text_to_cstring(authorization->authorization_id)),
 			 errdetail("Stored: committed_amount %lld. Passed: amount %lld.",
-					   (long long) authorization->committed_amount, (long long) used),
-			 errhint("The amount is the total used so far. credit_refund() gives credits back once all is settled.")));
+					   (long long) authorization->committed_amount, (long long) amount),
+			 errhint("%s", hint)));
+}
+
+static void
+require_not_below_refunded(const clAuthorization *authorization, int64 used)
+{
+	if (used >= authorization->refunded_amount)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_CL_REFUND_EXCEEDS_COMMITTED),
+			 errmsg("more is refunded of authorization \"%s\" than it shall be worth",
+					text_to_cstring(authorization->authorization_id)),
+			 errdetail("Refunded are %lld, passed is %lld.",
+					   (long long) authorization->refunded_amount, (long long) used)));
 }
 
 static void

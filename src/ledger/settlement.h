@@ -14,28 +14,21 @@
 
 typedef struct clSettlement
 {
-	clVerb verb;  /* CL_VERB_COMMIT, _COMMIT_PART, _REVERT or _EXPIRE */
+	clVerb verb;  /* CL_VERB_COMMIT, _COMMIT_PART, _REVERT, _EXPIRE or _CORRECT */
 	bool all;	  /* commit: charge all that was authorized, */
-	int64 used;	  /* or this much in all (>= 0) */
-	text *reason; /* revert: or NULL */
+	int64 used;	  /* or, as correct, this much in all (>= 0) */
+	text *reason; /* revert: or NULL; correct */
 } clSettlement;
 
 /*
- * Settle an authorization, or charge a part of it, under its account's lock.
+ * Settle an authorization, charge a part of it, or correct it whatever is
+ * available, under its account's lock.
  * Returns false where there was nothing to do, because it was done before;
- * else the caller stores the account.  LC001, LC004, LC005, LC006, before
- * anything is written.
+ * else the caller stores the account.  LC001, LC004, LC005, LC006,
+ * LC008, before anything is written.
  */
 extern bool cl_settle(clUnit *unit, clAccount *account, clAuthorization *authorization,
 					  const clSettlement *settlement, clTally *tally);
-
-/*
- * Make a settled authorization's charge what it was really worth, whatever is
- * available.  Returns false where it is that already; else the caller stores
- * the account.  LC006, LC008.
- */
-extern bool cl_correct_charge(clUnit *unit, clAccount *account, clAuthorization *authorization,
-							  int64 used, text *reason);
 
 /*
  * LC001 unless so many credits are available.  If they are not, the
@@ -43,5 +36,8 @@ extern bool cl_correct_charge(clUnit *unit, clAccount *account, clAuthorization 
  * call is about (or NULL).  The last check before a verb writes.
  */
 extern void cl_make_available(clUnit *unit, clAccount *account, int64 amount, const text *except, clTally *tally);
+
+/* LC004 for less than was charged in parts already. */
+extern void cl_require_not_below_charged(const clAuthorization *authorization, int64 amount, const char *hint);
 
 #endif /* CL_SETTLEMENT_H */

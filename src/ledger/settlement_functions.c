@@ -30,8 +30,8 @@ typedef struct SettleArguments
 } SettleArguments;
 
 static Datum settle_one(const char *what, text *authorization_id, const clSettlement *settlement, clTally *tally);
-static Datum settle_many(FunctionCallInfo fcinfo, clTally *tally, const clBatchVerb *verb,
-						 SettleArguments *arguments, int skip_argno);
+static Datum settle_many(const char *what, FunctionCallInfo fcinfo, clTally *tally, SettleArguments *arguments,
+						 int skip_argno);
 static text *settle_owner(clBatch *batch, int position);
 static void settle_prepare(clBatch *batch, clBatchItem *item);
 static bool settle_perform(clBatch *batch, clBatchItem *item);
@@ -61,6 +61,18 @@ cl_revert(FunctionCallInfo fcinfo, clTally *tally)
 	return settle_one("credit_revert()", authorization_id, &settlement, tally);
 }
 
+/* credit_correct(authorization_id, amount_used, reason) */
+Datum
+cl_correct(FunctionCallInfo fcinfo, clTally *tally)
+{
+	text *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
+	clSettlement settlement = {.verb = CL_VERB_CORRECT};
+
+	settlement.used = cl_arg_amount(fcinfo, 1, "amount_used", 0);
+	settlement.reason = cl_arg_reason(fcinfo, 2, "reason");
+	return settle_one("credit_correct()", authorization_id, &settlement, tally);
+}
+
 static Datum
 settle_one(const char *what, text *authorization_id, const clSettlement *settlement, clTally *tally)
 {
@@ -80,74 +92,47 @@ settle_one(const char *what, text *authorization_id, const clSettlement *settlem
 	return result;
 }
 
-/* credit_correct(authorization_id, amount_used, reason) */
-Datum
-cl_correct(FunctionCallInfo fcinfo, clTally *tally)
-{
-	text *authorization_id = cl_arg_identifier(fcinfo, 0, "authorization_id");
-	int64 used = cl_arg_amount(fcinfo, 1, "amount_used", 0);
-	text *reason = cl_arg_reason(fcinfo, 2, "reason");
-	clUnit *unit = cl_unit_begin("credit_correct()");
-	clAccount account;
-	clAuthorization authorization;
-	bool done;
-	Datum result;
-
-	cl_authorization_lock(unit, authorization_id, &account, &authorization, tally);
-	cl_credits_begin(unit, &account);
-	done = cl_correct_charge(unit, &account, &authorization, used, reason);
-	cl_credits_end(unit, &account);
-	cl_tally_answer(tally, !done);
-	result = cl_authorization_result(&authorization, &account, !done);
-	cl_unit_end(unit);
-	return result;
-}
-
 /* ------------------------------------------------------------------------
  * Many
  * ------------------------------------------------------------------------
  */
 
+static const clBatchVerb settle_verb = {
+	.item_size = sizeof(clBatchItem),
+	.names_authorizations = true,
+	.owner = settle_owner,
+	.prepare = settle_prepare,
+	.perform = settle_perform,
+};
+
 /* credit_commit_many(authorization_ids, amounts_used, skip_refused) */
 Datum
 cl_commit_many(FunctionCallInfo fcinfo, clTally *tally)
 {
-	static const clBatchVerb verb = {.what = "credit_commit_many()",
-									 .item_size = sizeof(clBatchItem),
-									 .names_authorizations = true,
-									 .owner = settle_owner,
-									 .prepare = settle_prepare,
-									 .perform = settle_perform};
 	SettleArguments arguments = {.settlement = {.verb = CL_VERB_COMMIT}};
 
 	arguments.authorization_ids = cl_arg_array(fcinfo, 0, "authorization_ids", TEXTOID);
 	arguments.amounts = cl_arg_optional_array(fcinfo, 1, "amounts_used", INT8OID);
 	cl_require_same_length(&arguments.authorization_ids, &arguments.amounts);
-	return settle_many(fcinfo, tally, &verb, &arguments, 2);
+	return settle_many("credit_commit_many()", fcinfo, tally, &arguments, 2);
 }
 
 /* credit_revert_many(authorization_ids, reason, skip_refused) */
 Datum
 cl_revert_many(FunctionCallInfo fcinfo, clTally *tally)
 {
-	static const clBatchVerb verb = {.what = "credit_revert_many()",
-									 .item_size = sizeof(clBatchItem),
-									 .names_authorizations = true,
-									 .owner = settle_owner,
-									 .prepare = settle_prepare,
-									 .perform = settle_perform};
 	SettleArguments arguments = {.settlement = {.verb = CL_VERB_REVERT}};
 
 	arguments.authorization_ids = cl_arg_array(fcinfo, 0, "authorization_ids", TEXTOID);
 	arguments.settlement.reason = cl_arg_optional_text(fcinfo, 1);
-	return settle_many(fcinfo, tally, &verb, &arguments, 2);
+	return settle_many("credit_revert_many()", fcinfo, tally, &arguments, 2);
 }
 
 static Datum
-settle_many(FunctionCallInfo fcinfo, clTally *tally, const clBatchVerb *verb, SettleArguments *arguments,
-			int skip_argno)
+settle_many(const char *what, FunctionCallInfo fcinfo, clTally *tally, SettleArguments *arguments, int skip_argno)
 {
-	clBatch batch = {.verb = verb,
+	clBatch batch = {.what = what,
+					 .verb = &settle_verb,
 					 .arguments = arguments,
 					 .count = arguments->authorization_ids.count,
 					 .skip_refused = cl_arg_boolean(fcinfo, skip_argno, "skip_refused"),
