@@ -53,6 +53,7 @@ static struct
 	bool valid;
 	Oid tables[CL_NTABLES];
 	Oid types[CL_NTYPES];
+	Oid enum_types[CL_NENUMS];
 	Oid labels[CL_NENUMS][CL_MAX_LABELS];
 } cache;
 
@@ -90,6 +91,13 @@ cl_type_oid(clTypeId type)
 {
 	catalog_require();
 	return cache.types[type];
+}
+
+Oid
+cl_enum_type_oid(clEnumId type)
+{
+	catalog_require();
+	return cache.enum_types[type];
 }
 
 Datum
@@ -242,6 +250,7 @@ catalog_load_labels(clEnumId id, Oid schema)
 	Oid type = catalog_type(enums[id].name, schema);
 	float4 last_order = 0;
 
+	cache.enum_types[id] = type;
 	for (int label = 0; label < CL_MAX_LABELS && enums[id].labels[label] != NULL; label++)
 	{
 		HeapTuple tuple = SearchSysCache2(ENUMTYPOIDNAME, ObjectIdGetDatum(type),

@@ -96,6 +96,7 @@ extern const char *cl_catalog_other_version(Oid extension, const char **hint);
 /* Each raises 55000 where the extension is not in this database, or in another version than the library's. */
 extern Oid cl_table_oid(clTableId table);
 extern Oid cl_type_oid(clTypeId type);
+extern Oid cl_enum_type_oid(clEnumId type);
 extern Datum cl_enum_datum(clEnumId type, int label);
 
 /* The C enum's value of a stored label. */
