@@ -96,6 +96,7 @@ static const clPlace *account_hint(const text *org_id);
 static void account_remember(const clAccount *account);
 static void account_create(clUnit *unit, text *org_id, clAccount *account);
 static void account_read(clAccount *account);
+static void account_read_terms(clAccount *account);
 static void account_begin(clAccount *account);
 static void account_set_int64(clAccount *account, int column, int64 value);
 static void account_require_range(const clAccount *account);
@@ -283,12 +284,6 @@ account_read(clAccount *account)
 	account->org_id = DatumGetTextPP(cl_row_get(row, ACCOUNT_ORG_ID));
 	account->balance = DatumGetInt64(cl_row_get(row, ACCOUNT_BALANCE));
 	account->held = DatumGetInt64(cl_row_get(row, ACCOUNT_HELD));
-	account->credit_limit = DatumGetInt64(cl_row_get(row, ACCOUNT_CREDIT_LIMIT));
-	account->overage_limit = DatumGetInt64(cl_row_get(row, ACCOUNT_OVERAGE_LIMIT));
-	account->has_low_balance_threshold = !cl_row_is_null(&account->row, ACCOUNT_LOW_BALANCE_THRESHOLD);
-	if (account->has_low_balance_threshold)
-		account->low_balance_threshold = DatumGetInt64(cl_row_get(row, ACCOUNT_LOW_BALANCE_THRESHOLD));
-	account->frozen = DatumGetBool(cl_row_get(row, ACCOUNT_FROZEN));
 	account->last_entry_no = DatumGetInt64(cl_row_get(row, ACCOUNT_LAST_ENTRY_NO));
 	account->updated_at = DatumGetTimestampTz(cl_row_get(row, ACCOUNT_UPDATED_AT));
 	account->has_lots = !cl_row_is_null(row, ACCOUNT_LOT_BALANCE);
@@ -300,6 +295,20 @@ account_read(clAccount *account)
 	}
 	else
 		account->lot_balance = account->lot_held = account->lot_expires_at = 0;
+	account_read_terms(account);
+}
+
+static void
+account_read_terms(clAccount *account)
+{
+	const clRow *row = &account->row;
+
+	account->credit_limit = DatumGetInt64(cl_row_get(row, ACCOUNT_CREDIT_LIMIT));
+	account->overage_limit = DatumGetInt64(cl_row_get(row, ACCOUNT_OVERAGE_LIMIT));
+	account->has_low_balance_threshold = !cl_row_is_null(row, ACCOUNT_LOW_BALANCE_THRESHOLD);
+	if (account->has_low_balance_threshold)
+		account->low_balance_threshold = DatumGetInt64(cl_row_get(row, ACCOUNT_LOW_BALANCE_THRESHOLD));
+	account->frozen = DatumGetBool(cl_row_get(row, ACCOUNT_FROZEN));
 }
 
 /* What was read or locked just now. */
@@ -332,7 +341,7 @@ cl_account_set_terms(clAccount *account, const clAccountTerms *terms)
 	if (terms->metadata != NULL)
 		cl_row_set(row, ACCOUNT_METADATA, PointerGetDatum(terms->metadata));
 	account->changed = true;
-	account_read(account);
+	account_read_terms(account);
 }
 
 static void
