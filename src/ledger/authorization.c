@@ -292,7 +292,9 @@ row_text(const clRow *row, int column)
 static clShares
 row_shares(const clRow *row, int column)
 {
-	return cl_row_is_null(row, column) ? (clShares) {0} : cl_shares_read(cl_row_get(row, column));
+	clShares none = {0};
+
+	return cl_row_is_null(row, column) ? none : cl_shares_read(cl_row_get(row, column));
 }
 
 static void

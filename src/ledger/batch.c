@@ -100,12 +100,13 @@ cl_batch_require_count(int count)
 Datum
 cl_batch_run(clBatch *batch, FunctionCallInfo fcinfo)
 {
-	State state = {.position = -1};
+	State *state = palloc0(sizeof(State));
 	ErrorContextCallback error_context = {.callback = describe_position, .arg = batch};
 
 	InitMaterializedSRF(fcinfo, 0);
-	state.results = (ReturnSetInfo *) fcinfo->resultinfo;
-	batch->state = &state;
+	state->position = -1;
+	state->results = (ReturnSetInfo *) fcinfo->resultinfo;
+	batch->state = state;
 	batch->unit = cl_unit_begin_bulk(batch->what);
 	error_context.previous = error_context_stack;
 	error_context_stack = &error_context;

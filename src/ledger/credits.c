@@ -73,7 +73,9 @@ cl_credits_forecast(clUnit *unit, clAccount *account)
 	if (!has_due(account))
 		return;
 	foreach(lc, lots_due(unit, account))
+	{
 		account->balance -= lot_empty(account, lfirst(lc));
+	}
 }
 
 void

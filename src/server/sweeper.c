@@ -295,12 +295,13 @@ sweep_batches(clSweep *sweep, clSweepReport *report)
 static void
 sweep_batch(clSweep *sweep, clSweepReport *report)
 {
-	clTally tally = {.context = CurrentMemoryContext};
+	clTally *tally = palloc0(sizeof(clTally));
 
+	tally->context = CurrentMemoryContext;
 	cl_durability_note_write();
-	sweep->tally = &tally;
+	sweep->tally = tally;
 	cl_sweep(sweep);
-	cl_calls_count(CL_CALL_SWEEP, &tally);
+	cl_calls_count(CL_CALL_SWEEP, tally);
 	report->settled += sweep->settled;
 	report->unfinished = sweep->unfinished;
 	if (sweep->settled > 0)

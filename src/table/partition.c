@@ -34,7 +34,6 @@
 static clRelation *partition_route(clUnit *unit, Oid parent, const clTable *table, const clRow *row);
 static Oid partition_for_row(clRelation *parent, const clRow *row);
 static void partition_key_values(clRelation *parent, PartitionKey key, const clRow *row, Datum *values, bool *nulls);
-static clRelation *open_parent(clUnit *unit, Oid parent, const clTable *table);
 static PartitionDesc partition_desc(Relation parent);
 
 clRelation *
@@ -64,7 +63,7 @@ cl_partition_for_reading(clUnit *unit, Oid parent, const clTable *table, const c
 List *
 cl_partition_leaves(clUnit *unit, Oid parent, const clTable *table)
 {
-	clRelation *rel = open_parent(unit, parent, table);
+	clRelation *rel = cl_relation_open_kind(unit, parent, table, RELKIND_PARTITIONED_TABLE);
 	PartitionDesc desc = partition_desc(rel->rel);
 	List *leaves = NIL;
 
@@ -113,7 +112,7 @@ cl_partition_foreign_leaves(clUnit *unit, Oid parent, const clTable *table)
 static clRelation *
 partition_route(clUnit *unit, Oid parent, const clTable *table, const clRow *row)
 {
-	clRelation *rel = open_parent(unit, parent, table);
+	clRelation *rel = cl_relation_open_kind(unit, parent, table, RELKIND_PARTITIONED_TABLE);
 
 	while (rel->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
 	{
@@ -201,22 +200,6 @@ partition_key_values(clRelation *parent, PartitionKey key, const clRow *row, Dat
 		values[i] = row->values[column];
 		nulls[i] = row->nulls[column];
 	}
-}
-
-static clRelation *
-open_parent(clUnit *unit, Oid parent, const clTable *table)
-{
-	clRelation *rel = cl_relation_try_open(unit, parent, table);
-
-	if (rel == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u was dropped meanwhile", parent)));
-	if (rel->rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a partitioned table", RelationGetRelationName(rel->rel))));
-	return rel;
 }
 
 /*

@@ -21,17 +21,25 @@
 clRelation *
 cl_relation_open(clUnit *unit, Oid relid, const clTable *table)
 {
+	return cl_relation_open_kind(unit, relid, table, RELKIND_RELATION);
+}
+
+clRelation *
+cl_relation_open_kind(clUnit *unit, Oid relid, const clTable *table, char relkind)
+{
 	clRelation *rel = cl_relation_try_open(unit, relid, table);
 
-	if (rel == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u was dropped meanwhile", relid)));
-	if (rel->rel->rd_rel->relkind != RELKIND_RELATION)
+	if (rel != NULL && rel->rel->rd_rel->relkind == relkind)
+		return rel;
+	if (rel != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not an ordinary table", RelationGetRelationName(rel->rel))));
-	return rel;
+				 errmsg("\"%s\" is not %s", RelationGetRelationName(rel->rel),
+						relkind == RELKIND_RELATION ? "an ordinary table" : "a partitioned table")));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("relation with OID %u was dropped meanwhile", relid)));
+	pg_unreachable();
 }
 
 clRelation *

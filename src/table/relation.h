@@ -21,6 +21,9 @@
  * and opens partitioned and foreign tables too.
  */
 extern clRelation *cl_relation_open(clUnit *unit, Oid relid, const clTable *table);
+
+/* The same for relations of this kind, RELKIND_RELATION or RELKIND_PARTITIONED_TABLE. */
+extern clRelation *cl_relation_open_kind(clUnit *unit, Oid relid, const clTable *table, char relkind);
 extern clRelation *cl_relation_try_open(clUnit *unit, Oid relid, const clTable *table);
 extern void cl_relation_close(clRelation *rel);
 

@@ -94,7 +94,9 @@ cl_unit_end(clUnit *unit)
 
 	ExecResetTupleTable(unit->estate->es_tupleTable, false);
 	foreach(lc, unit->relations)
+	{
 		cl_relation_close(lfirst(lc));
+	}
 	FreeExecutorState(unit->estate);
 
 	cl_snapshot_release(unit);

@@ -145,7 +145,7 @@ INSERT INTO expected VALUES
    'OUT preloaded boolean, OUT enabled boolean, OUT launcher_pid integer, OUT launcher_started_at timestamptz, '
    'OUT sweeper_pid integer, OUT last_sweep_at timestamptz, OUT last_settled bigint, OUT total_settled bigint, '
    'OUT oldest_expired_at timestamptz, OUT last_error_at timestamptz, OUT last_error_sqlstate text, '
-   'OUT last_error text',
+   'OUT last_error text, OUT left_alone_because text',
    'record', 'v', 'r', 'reader operator'),
   ('credit_worker_wake',
    '',
