@@ -173,6 +173,13 @@ COMMENT ON FUNCTION credit_ledger_internal.discrepancies(text, timestamptz) IS
 
 -- A partition's bounds are held against its rows when they are written, but not again: a clock or a time zone's rules
 -- that change, or a row written while the partition was attached, leave rows where nobody looks for them.
+CREATE FUNCTION credit_ledger_internal.partitioned_tables()
+  RETURNS regclass[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT ARRAY['@extschema@.credit_ledger'::regclass, '@extschema@.credit_entry'::regclass];
+END;
+COMMENT ON FUNCTION credit_ledger_internal.partitioned_tables() IS 'the tables whose rows have partitions';
+
 CREATE FUNCTION credit_ledger_internal.misplaced_rows(org_id text, since timestamptz)
   RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE plpgsql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
@@ -191,7 +198,7 @@ BEGIN
     pg_get_expr(c.relpartbound, c.oid), c.oid::regclass, c.oid::regclass,
     coalesce(pg_get_partition_constraintdef(c.oid), 'true')), 'UNION ALL')
   INTO query
-  FROM unnest(ARRAY['@extschema@.credit_ledger', '@extschema@.credit_entry']::regclass[]) parent,
+  FROM unnest(credit_ledger_internal.partitioned_tables()) parent,
        pg_partition_tree(parent) leaf
   JOIN pg_class c ON c.oid = leaf.relid
   WHERE leaf.isleaf;

@@ -87,6 +87,24 @@ answers(q{EXECUTE settle('c-9')}, 'committed|10|f', 'its commit');
 
 $session->quit;
 is_sound($node, 'the ledger is sound', schema => 'former_public');
+
+# Functions in PL/pgSQL know the schema by name; a name that needs quotes, with all that a pattern could trip over.
+foreach my $name ('former_public', '100%s (a.b)')
+{
+	$node->safe_psql('postgres', qq{ALTER SCHEMA former_public RENAME TO "$name"}) if $name ne 'former_public';
+	$node->safe_psql('postgres', qq{SET search_path = "$name"; SELECT credit_ledger_internal.follow_schema()});
+	is( $node->safe_psql(
+			'postgres', qq{
+			SET search_path = "$name";
+			SELECT credit_ledger_internal.follow_schema();
+			SELECT count(credit_maintain());
+			SELECT count(*) > 5 FROM credit_health();
+			SELECT count(*) FROM credit_create_partitions(1);
+			SELECT count(*) FROM credit_verify()}),
+		"f\n1\nt\n" . ($name eq 'former_public' ? 2 : 0) . "\n0",
+		"maintenance, health and partitions follow the schema to $name");
+}
+$node->safe_psql('postgres', 'ALTER SCHEMA "100%s (a.b)" RENAME TO former_public');
 indexes_are_sound($node, 'every index has every row', schema => 'former_public');
 $node->stop;
 done_testing();
