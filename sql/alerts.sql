@@ -2,7 +2,8 @@
 -- with a WARNING in the server's log and NOTIFY credit_ledger_alert; the same channel says when it is over.
 
 CREATE TYPE @extschema@.credit_alert_kind AS ENUM
-  ('commit_failure_rate', 'low_balance', 'reconciliation_mismatch', 'reconciliation_overdue', 'sweep_lag');
+  ('commit_failure_rate', 'low_balance', 'reconciliation_mismatch', 'reconciliation_overdue', 'sweep_lag',
+   'credits_expiring');
 COMMENT ON TYPE @extschema@.credit_alert_kind IS 'what an alert is about';
 
 CREATE TABLE @extschema@.credit_alert (

@@ -123,3 +123,20 @@ COMMENT ON FUNCTION @extschema@.credit_revert_many(text[], text, boolean) IS
 CREATE FUNCTION @extschema@.credit_balance(org_id text)
   RETURNS @extschema@.credit_account_balance LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_balance(text) IS 'what an organisation has; takes no lock; LC002';
+
+-- What functions that read and are SQL call.
+
+CREATE FUNCTION credit_ledger_internal.require_account(org_id text)
+  RETURNS void LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_require_account';
+COMMENT ON FUNCTION credit_ledger_internal.require_account(text) IS
+  'raises 22004, 22023 or LC002 unless org_id is the id of an account; for functions that read';
+
+CREATE FUNCTION credit_ledger_internal.require_argument(argument_name text, is_null boolean)
+  RETURNS void LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_require_argument';
+COMMENT ON FUNCTION credit_ledger_internal.require_argument(text, boolean) IS
+  'raises 22004 naming the argument if is_null; for functions that read';
+
+CREATE FUNCTION credit_ledger_internal.setting(name text)
+  RETURNS text LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_setting';
+COMMENT ON FUNCTION credit_ledger_internal.setting(text) IS
+  'what credit_ledger.name is set to, also where the library was not loaded before';

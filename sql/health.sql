@@ -139,6 +139,19 @@ BEGIN
     'Without the worker, call credit_sweep().' END;
   RETURN NEXT;
 
+  check_name := 'oldest_ended_lot';
+  SELECT clock_timestamp() - min(l.expires_at) INTO age
+  FROM @extschema@.credit_lot l
+  WHERE l.closed_at IS NULL AND NOT l.voided AND l.held < l.remaining AND l.expires_at < clock_timestamp();
+  status := CASE WHEN age > current_setting('credit_ledger.sweep_lag_threshold')::interval THEN 'critical'
+                 WHEN age > sweep_interval + interval '1 minute' THEN 'warning'
+                 ELSE 'ok' END::@extschema@.credit_health_status;
+  detail := CASE WHEN age IS NULL THEN 'none'
+                 ELSE format('ended %s ago, and what is free in it is not posted', date_trunc('second', age)) END;
+  what_to_do := CASE WHEN status <> 'ok' THEN
+    'Nobody can spend it. As for oldest_expired_hold: is its account locked, is nobody sweeping?' END;
+  RETURN NEXT;
+
   -- An instant of an account never goes back, so what was written while the clock was ahead dates all that follows.
   check_name := 'accounts_from_the_future';
   SELECT count(*), max(a.updated_at), (array_agg(a.org_id ORDER BY a.updated_at DESC))[1] AS org_id INTO future

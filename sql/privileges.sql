@@ -43,12 +43,13 @@ AS $$
 DECLARE
   app constant text[] := '{credit_authorize,credit_authorize_many,credit_charge,credit_charge_many,credit_commit,'
     'credit_commit_many,credit_revert,credit_revert_many,credit_extend,credit_balance}'::text[];
-  reader constant text[] := '{credit_balance,credit_balance_at,credit_statement,credit_verify,'
+  reader constant text[] := '{credit_balance,credit_balance_at,credit_lots,credit_statement,credit_verify,'
     'credit_commit_failure_rate,credit_reconcile,credit_reconcile_campaigns,credit_campaign_status,'
     'credit_orphaned_authorizations,credit_reconciliation_health,credit_health,credit_recent_failures,'
     'credit_worker_status}'::text[];
   -- What functions call with the rights of whoever called them. None of it writes.
   helpers constant text[] := '{require_account,require_argument,setting,last_entry_before,discrepancies,misplaced_rows,'
+    'lots_ended,lots_expiring,lot_discrepancies,expiry_horizon,'
     'ownership_repair,judge_campaigns,touched_campaigns,as_bigint,usage,read_usage,of_every_source,'
     'require_usage_columns,campaign_of_day,start_of_day,day_of}'::text[];
   statement text;

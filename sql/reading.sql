@@ -1,21 +1,6 @@
 -- What an account's entries tell: its balance at an instant, its statement. Row level security that would hide a part
 -- of them is an error (row_security = off).
 
-CREATE FUNCTION credit_ledger_internal.require_account(org_id text)
-  RETURNS void LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_require_account';
-COMMENT ON FUNCTION credit_ledger_internal.require_account(text) IS
-  'raises 22004, 22023 or LC002 unless org_id is the id of an account; for functions that read';
-
-CREATE FUNCTION credit_ledger_internal.require_argument(argument_name text, is_null boolean)
-  RETURNS void LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_require_argument';
-COMMENT ON FUNCTION credit_ledger_internal.require_argument(text, boolean) IS
-  'raises 22004 naming the argument if is_null; for functions that read';
-
-CREATE FUNCTION credit_ledger_internal.setting(name text)
-  RETURNS text LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_setting';
-COMMENT ON FUNCTION credit_ledger_internal.setting(text) IS
-  'what credit_ledger.name is set to, also where the library was not loaded before';
-
 -- The entries of an account are in the order of the instants they count from (when they were written, or the end of a
 -- lot), so the place of an instant among them is found by halving the numbers in between: however long the history is,
 -- twenty to thirty entries are looked at. Entries up to low count from before the instant, those from high on do not;
@@ -61,11 +46,17 @@ BEGIN ATOMIC
      WHERE e.org_id = credit_balance_at.org_id AND e.entry_no > (SELECT l.entry_no FROM l)
      ORDER BY e.entry_no
      LIMIT 1),
-    0);
+    0)
+    -- After the last entry, what lots lose by their ends.
+    - coalesce((SELECT sum(d.lost)
+                FROM @extschema@.credit_account a
+                CROSS JOIN LATERAL credit_ledger_internal.lots_ended(a, at) d
+                WHERE a.org_id = credit_balance_at.org_id AND a.last_entry_no = (SELECT l.entry_no FROM l)
+                  AND d.effective_at < at), 0)::bigint;
 END;
 COMMENT ON FUNCTION @extschema@.credit_balance_at(text, timestamptz) IS
-  'tells the balance that an organisation had just before an instant (0 before its first entry), from its entries; '
-  'LC002';
+  'tells the balance that an organisation had just before an instant (0 before its first entry), from its entries; of '
+  'an instant to come, what it will be if only lots end; LC002';
 
 CREATE TYPE @extschema@.credit_statement_line AS (
   org_id           text COLLATE "C",
@@ -81,7 +72,9 @@ CREATE TYPE @extschema@.credit_statement_line AS (
   lots             bigint[],
   effective_at     timestamptz
 );
-COMMENT ON TYPE @extschema@.credit_statement_line IS 'an entry as credit_statement shows it';
+COMMENT ON TYPE @extschema@.credit_statement_line IS
+  'an entry as credit_statement shows it; created_at is NULL of what left a lot at its end and the '
+  'next call will write';
 
 CREATE FUNCTION @extschema@.credit_statement(org_id text, since timestamptz = NULL, until timestamptz = NULL,
     after_entry_no bigint = NULL, max_rows integer = NULL)
@@ -89,17 +82,29 @@ CREATE FUNCTION @extschema@.credit_statement(org_id text, since timestamptz = NU
   SET row_security = off
 BEGIN ATOMIC
   SELECT credit_ledger_internal.require_account(org_id);
-  SELECT e.org_id, e.entry_no, e.kind, e.amount, e.authorization_id, e.idempotency_key, e.reason, e.balance_after,
-         e.created_at, e.metadata, e.lots, e.effective_at
-  FROM @extschema@.credit_entry e
-  WHERE e.org_id = credit_statement.org_id
-    AND e.entry_no > (SELECT greatest(after_entry_no, 0, CASE
-      WHEN since IS NOT NULL THEN credit_ledger_internal.last_entry_before(credit_statement.org_id, since) END))
-    AND e.entry_no <= (SELECT CASE WHEN until IS NULL THEN 9223372036854775807
-                                   ELSE credit_ledger_internal.last_entry_before(credit_statement.org_id, until) END)
-    -- No entry counts from a later instant than it was written at: partitions before since are not looked into.
-    AND e.created_at >= coalesce(since, '-infinity')
-  ORDER BY e.entry_no
+  SELECT s.*
+  FROM (
+    (SELECT e.org_id, e.entry_no, e.kind, e.amount, e.authorization_id, e.idempotency_key, e.reason, e.balance_after,
+            e.created_at, e.metadata, e.lots, e.effective_at
+     FROM @extschema@.credit_entry e
+     WHERE e.org_id = credit_statement.org_id
+       AND e.entry_no > (SELECT greatest(after_entry_no, 0, CASE
+         WHEN since IS NOT NULL THEN credit_ledger_internal.last_entry_before(credit_statement.org_id, since) END))
+       AND e.entry_no <= (SELECT CASE WHEN until IS NULL THEN 9223372036854775807
+                                      ELSE credit_ledger_internal.last_entry_before(credit_statement.org_id, until) END)
+       -- No entry counts from a later instant than it was written at: partitions before since are not looked into.
+       AND e.created_at >= coalesce(since, '-infinity')
+     ORDER BY e.entry_no
+     LIMIT max_rows)
+  UNION ALL
+    SELECT a.org_id, d.entry_no, 'expiry', -d.lost, NULL, NULL, NULL, a.balance - d.lost_so_far,
+           NULL, NULL, ARRAY[ARRAY[d.lot_no, -d.lost]], d.effective_at
+    FROM @extschema@.credit_account a
+    CROSS JOIN LATERAL credit_ledger_internal.lots_ended(a, clock_timestamp()) d
+    WHERE a.org_id = credit_statement.org_id AND d.lost > 0
+      AND d.entry_no > coalesce(after_entry_no, 0)
+      AND d.effective_at >= coalesce(since, '-infinity') AND d.effective_at < coalesce(until, 'infinity')) s
+  ORDER BY s.entry_no
   LIMIT max_rows;
 END;
 COMMENT ON FUNCTION @extschema@.credit_statement(text, timestamptz, timestamptz, bigint, integer) IS

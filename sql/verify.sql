@@ -222,6 +222,8 @@ BEGIN
   SELECT d.*
   FROM (SELECT * FROM credit_ledger_internal.discrepancies(credit_verify.org_id, since)
         UNION ALL
+        SELECT * FROM credit_ledger_internal.lot_discrepancies(credit_verify.org_id, since)
+        UNION ALL
         SELECT * FROM credit_ledger_internal.misplaced_rows(credit_verify.org_id, since)) d
   ORDER BY d.org_id, d.check_name, d.detail;
   -- Nothing at all is sound only of an organisation that is there.

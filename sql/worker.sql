@@ -103,6 +103,7 @@ BEGIN
     PERFORM credit_ledger_internal.alert_close('sweep_lag', NULL);
   END IF;
 
+  PERFORM credit_ledger_internal.expiring_follow();
   PERFORM @extschema@.credit_check_reconciliation();
 
   DELETE FROM @extschema@.credit_stat WHERE minute < now() - current_setting('credit_ledger.stat_retention')::interval;
@@ -112,7 +113,8 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_maintain() IS
   'what the worker does besides sweeping: drains the counters into credit_stat, opens and closes the alerts of commit '
-  'failures and of late settlement, removes what is older than credit_ledger.stat_retention and alert_retention';
+  'failures, of late settlement and of credits that expire, removes what is older than credit_ledger.stat_retention '
+  'and alert_retention';
 
 CREATE FUNCTION @extschema@.credit_worker_status(OUT preloaded boolean, OUT enabled boolean, OUT launcher_pid integer,
     OUT launcher_started_at timestamptz, OUT sweeper_pid integer, OUT last_sweep_at timestamptz,

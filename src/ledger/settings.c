@@ -28,6 +28,7 @@ int cl_sweep_interval = 10000;
 double cl_commit_failure_threshold = 0.01;
 int cl_commit_failure_min_sample = 100;
 int cl_sweep_lag_threshold = 5 * 60;
+int cl_expiry_notice = 7 * 24 * 60 * 60;
 int cl_stat_retention = 90 * 24 * 60 * 60;
 int cl_alert_retention = 90 * 24 * 60 * 60;
 int cl_reconciliation_lookback = 3 * 24 * 60 * 60;
@@ -123,6 +124,13 @@ define_for_worker(void)
 							NULL,
 							&cl_sweep_lag_threshold,
 							5 * 60, 1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("credit_ledger.expiry_notice",
+							"Time before the end of a lot at which an alert is raised if something is free in it.",
+							"Zero raises none.",
+							&cl_expiry_notice,
+							7 * 24 * 60 * 60, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("credit_ledger.stat_retention",

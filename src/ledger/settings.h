@@ -28,6 +28,7 @@ extern int cl_sweep_interval;
 extern double cl_commit_failure_threshold;
 extern int cl_commit_failure_min_sample;
 extern int cl_sweep_lag_threshold; /* seconds */
+extern int cl_expiry_notice;	   /* seconds; 0: never */
 
 /* Seconds for which counts and closed alerts are kept. */
 extern int cl_stat_retention;

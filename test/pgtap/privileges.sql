@@ -47,7 +47,8 @@ SELECT results_eq(
     FROM function
     WHERE name IN ('credit_grant', 'credit_adjust', 'credit_authorize', 'credit_commit', 'credit_revert', 'credit_extend', 'credit_refund',
                    'credit_authorize_many', 'credit_commit_many', 'credit_revert_many', 'credit_account_configure',
-                   'credit_balance', 'credit_balance_at', 'credit_statement', 'credit_verify', 'credit_sweep')
+                   'credit_balance', 'credit_balance_at', 'credit_statement', 'credit_verify', 'credit_sweep',
+                   'credit_lots', 'credit_lot_configure', 'credit_void')
     ORDER BY name$$,
   $$VALUES ('credit_account_configure', false, false, true),
            ('credit_adjust', false, false, true),
@@ -59,12 +60,15 @@ SELECT results_eq(
            ('credit_commit_many', false, true, true),
            ('credit_extend', false, true, true),
            ('credit_grant', false, false, true),
+           ('credit_lot_configure', false, false, true),
+           ('credit_lots', true, false, true),
            ('credit_refund', false, false, true),
            ('credit_revert', false, true, true),
            ('credit_revert_many', false, true, true),
            ('credit_statement', true, false, true),
            ('credit_sweep', false, false, true),
-           ('credit_verify', true, false, true)$$,
+           ('credit_verify', true, false, true),
+           ('credit_void', false, false, true)$$,
   'functions of reader, app, operator');
 SELECT results_eq(
   $$SELECT name FROM function WHERE NOT is_helper AND NOT has_function_privilege('credit_test_operator', oid, 'EXECUTE')$$,
@@ -73,7 +77,8 @@ SELECT results_eq(
 SELECT bag_eq(
   format($$SELECT name FROM function WHERE is_helper AND has_function_privilege(%L, oid, 'EXECUTE')$$, 'credit_test_' || level),
   $$VALUES ('require_account'), ('require_argument'), ('setting'), ('last_entry_before'), ('discrepancies'),
-           ('misplaced_rows'), ('ownership_repair'), ('judge_campaigns'), ('touched_campaigns'), ('as_bigint'),
+           ('misplaced_rows'), ('lots_ended'), ('lots_expiring'), ('lot_discrepancies'), ('expiry_horizon'), ('ownership_repair'),
+           ('judge_campaigns'), ('touched_campaigns'), ('as_bigint'),
            ('usage'), ('read_usage'), ('of_every_source'), ('require_usage_columns'), ('campaign_of_day'), ('start_of_day'), ('day_of')$$,
   'of the helpers, level ' || level || ' may call those that only look')
 FROM string_to_table('reader operator', ' ') AS level;
@@ -85,7 +90,7 @@ SELECT results_eq(
            has_table_privilege('credit_test_operator', oid, 'SELECT')
     FROM relation
     WHERE name IN ('credit_account', 'credit_ledger', 'credit_ledger_open', 'credit_ledger_settled', 'credit_ledger_settled_default',
-                   'credit_entry', 'credit_entry_default', 'credit_idempotency')
+                   'credit_entry', 'credit_entry_default', 'credit_idempotency', 'credit_lot', 'credit_lot_movement')
     ORDER BY name$$,
   $$VALUES ('credit_account', true, false, true),
            ('credit_entry', true, false, true),
@@ -94,7 +99,9 @@ SELECT results_eq(
            ('credit_ledger', true, false, true),
            ('credit_ledger_open', true, false, true),
            ('credit_ledger_settled', true, false, true),
-           ('credit_ledger_settled_default', true, false, true)$$,
+           ('credit_ledger_settled_default', true, false, true),
+           ('credit_lot', true, false, true),
+           ('credit_lot_movement', true, false, true)$$,
   'tables of reader, app, operator');
 SELECT is_empty(format($$SELECT name FROM relation WHERE relkind IN ('r', 'p')
                          AND has_table_privilege(%L, oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')$$, 'credit_test_' || level),

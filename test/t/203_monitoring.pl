@@ -27,6 +27,7 @@ $node->safe_psql(
 	CREATE TABLE usage (org_id text, campaign_id text, used_at timestamptz, quantity bigint);
 	SELECT credit_usage_source_register('usage', 'usage');
 	SELECT credit_grant(org, 1000, 'opening') FROM unnest('{acme,globex}'::text[]) AS org;
+	SELECT credit_grant('globex', 30, 'promotion', expires_at => now() + interval '3 days');
 	SELECT credit_account_configure('acme', low_balance_threshold => 900), credit_account_configure('globex', low_balance_threshold => 900, frozen => true);
 	SELECT credit_commit((credit_authorize('acme', 100, 'campaign')).authorization_id, 100);
 	SELECT credit_authorize('acme', 50, 'orphan');
@@ -63,15 +64,18 @@ is($metrics =~ /^pg_exporter_last_scrape_error (\S+)/m ? $1 : 'none', '0', 'ever
 
 my %expected = (
 	credit_ledger_totals_accounts => 2,
-	credit_ledger_totals_balance => 1900,
+	credit_ledger_totals_balance => 1930,
 	credit_ledger_totals_held => 50,
-	credit_ledger_totals_available => 1850,
+	credit_ledger_totals_available => 1880,
 	credit_ledger_totals_low_accounts => 1,
 	credit_ledger_totals_frozen_accounts => 1,
 	credit_ledger_totals_open_authorizations => 1,
 	credit_ledger_totals_overdue_authorizations => 1,
 	credit_ledger_totals_orphaned_authorizations => 1,
 	credit_ledger_totals_open_findings => 2,
+	credit_ledger_totals_expiring => 30,
+	credit_ledger_totals_expiring_accounts => 1,
+	'credit_ledger_expiring_credits{org_id="globex"}' => 30,
 	credit_ledger_reconciliation_overdue => 0,
 	'credit_ledger_findings_open{verdict="undercharged"}' => 1,
 	'credit_ledger_findings_open{verdict="invalid_usage"}' => 1,
