@@ -70,6 +70,8 @@ my %writings = (
 	credit_commit_many => qq{credit_commit_many(ARRAY[$open])},
 	credit_revert_many => qq{credit_revert_many(ARRAY[$open])},
 	credit_account_configure => q{credit_account_configure('acme', credit_limit => 1)},
+	credit_lot_configure => q{credit_lot_configure('acme', 1, priority => 1)},
+	credit_void => q{credit_void('acme', 1, 'a reason')},
 	credit_sweep => q{credit_sweep('infinity')});
 foreach my $function (sort keys %writings)
 {

@@ -23,13 +23,13 @@ $node->append_conf('postgresql.conf', q{
 	shared_preload_libraries = 'credit_ledger'
 	credit_ledger.sweep_interval = '200ms'
 });
-set_clock('+0');
-start_under_clock();
+set_clock($clock, '+0');
+start_under_clock($node, $clock);
 $node->safe_psql('postgres', 'CREATE EXTENSION credit_ledger');
 settles('the clock is right');
 
 subtest 'back' => sub {
-	set_clock('-5h');
+	set_clock($clock, '-5h');
 	settles('a hold of an hour ago, by the new clock');
 	my $swept = $node->safe_psql('postgres', 'SELECT last_sweep_at FROM credit_worker_status()');
 	ok($node->poll_query_until('postgres', "SELECT last_sweep_at > '$swept' FROM credit_worker_status()"), 'sweeps go on');
@@ -38,9 +38,9 @@ subtest 'back' => sub {
 };
 
 subtest 'forward, and back again' => sub {
-	set_clock('+30d');
+	set_clock($clock, '+30d');
 	settles('a month on');
-	set_clock('+0');
+	set_clock($clock, '+0');
 	settles('and back');
 	is($node->safe_psql('postgres', q{SELECT status FROM credit_health() WHERE check_name = 'last_sweep'}), 'ok', 'health is well');
 };
@@ -54,29 +54,6 @@ subtest 'a shorter interval counts at once' => sub {
 is_sound($node, 'the ledger is sound');
 $node->stop;
 done_testing();
-
-# How far the server's clock is off, as libfaketime has it: +5h, -30d.
-sub set_clock
-{
-	my ($offset) = @_;
-
-	open my $file, '>', "$clock.new" or die $!;
-	print $file "$offset\n";
-	close $file;
-	rename "$clock.new", $clock or die $!;
-}
-
-sub start_under_clock
-{
-	my ($library) = glob '/usr/lib/*/faketime/libfaketime.so.1';
-
-	die 'libfaketime is not installed' unless defined $library;
-	local $ENV{LD_PRELOAD} = $library;
-	local $ENV{FAKETIME_TIMESTAMP_FILE} = $clock;
-	local $ENV{FAKETIME_NO_CACHE} = 1;
-	local $ENV{FAKETIME_DONT_FAKE_MONOTONIC} = 1;
-	$node->start;
-}
 
 # Change the interval, and wait until the launcher works by it.
 sub set_interval

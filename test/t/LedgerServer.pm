@@ -37,7 +37,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(fails_with indexes_are_sound is_sound kill_server new_server rows set_synchronous_standby);
+our @EXPORT = qw(fails_with indexes_are_sound is_sound kill_server new_server rows set_clock set_synchronous_standby
+  start_under_clock);
 
 # A running server with these settings. %init goes to PostgreSQL::Test::Cluster's init.
 sub new_server
@@ -70,6 +71,31 @@ sub kill_server
 		usleep(10_000);
 	}
 	die 'the server cannot be killed';
+}
+
+# Starts a server whose clock on the wall follows a file, see set_clock; the clock that nobody sets is left alone.
+sub start_under_clock
+{
+	my ($node, $clock) = @_;
+	my ($library) = glob '/usr/lib/*/faketime/libfaketime.so.1';
+
+	die 'libfaketime is not installed' unless defined $library;
+	local $ENV{LD_PRELOAD} = $library;
+	local $ENV{FAKETIME_TIMESTAMP_FILE} = $clock;
+	local $ENV{FAKETIME_NO_CACHE} = 1;
+	local $ENV{FAKETIME_DONT_FAKE_MONOTONIC} = 1;
+	$node->start;
+}
+
+# How far that clock is off, as libfaketime has it: +5h, -30d.
+sub set_clock
+{
+	my ($clock, $offset) = @_;
+
+	open my $file, '>', "$clock.new" or die $!;
+	print $file "$offset\n";
+	close $file;
+	rename "$clock.new", $clock or die $!;
 }
 
 # Passes if the statement is refused with that SQLSTATE.
