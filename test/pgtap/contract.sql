@@ -80,6 +80,10 @@ INSERT INTO expected VALUES
   ('credit_lot_configure',
    'org_id text, lot_no bigint, expires_at timestamptz DEFAULT NULL, priority integer DEFAULT NULL',
    'credit_lot', 'v', 'u', 'operator'),
+  ('credit_lots',
+   'org_id text',
+   'TABLE(lot_no bigint, priority integer, expires_at timestamptz, amount bigint, remaining bigint, held bigint, free bigint)',
+   's', 's', 'reader operator'),
   ('credit_maintain',
    '',
    'void', 'v', 'u', 'operator'),
@@ -204,7 +208,7 @@ SELECT bag_eq(
       'credit_idempotency credit_ledger_open credit_ledger_settled_default credit_lot credit_reconciliation_run credit_stat '
       'credit_usage_source', ' ') AS name
     UNION ALL SELECT name, 'p' FROM string_to_table('credit_entry credit_ledger credit_ledger_settled', ' ') AS name
-    UNION ALL SELECT name, 'v' FROM string_to_table('credit_account_overview credit_totals', ' ') AS name
+    UNION ALL SELECT name, 'v' FROM string_to_table('credit_account_overview credit_lot_movement credit_totals', ' ') AS name
     UNION ALL SELECT name, 'S' FROM string_to_table('credit_finding_finding_id_seq credit_reconciliation_run_run_id_seq', ' ') AS name$$,
   'the public tables, views and sequences');
 SELECT bag_eq(

@@ -5,7 +5,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(19);
+SELECT plan(21);
 
 CREATE FUNCTION pg_temp.columns(relation regclass)
 RETURNS TABLE (name text, type text, not_null boolean, collation_name text, default_value text) LANGUAGE sql AS $$
@@ -87,6 +87,11 @@ SELECT results_eq(
            ('created_at', 'timestamp with time zone', true, NULL, NULL),
            ('closed_at', 'timestamp with time zone', false, NULL, NULL)$$,
   'columns of credit_lot');
+SELECT results_eq(
+  $$SELECT name, type FROM pg_temp.columns('credit_lot_movement')$$,
+  $$VALUES ('org_id', 'text'), ('entry_no', 'bigint'), ('lot_no', 'bigint'), ('kind', 'credit_entry_kind'), ('amount', 'bigint'),
+           ('authorization_id', 'text'), ('created_at', 'timestamp with time zone'), ('effective_at', 'timestamp with time zone')$$,
+  'columns of the view credit_lot_movement');
 
 SELECT results_eq(
   $$SELECT * FROM pg_temp.columns('credit_idempotency')$$,
@@ -135,6 +140,10 @@ SELECT results_eq($$SELECT * FROM pg_temp.indexes('credit_ledger_settled_default
   'indexes of credit_ledger_settled_default');
 SELECT results_eq($$SELECT * FROM pg_temp.indexes('credit_entry_default')$$,
   $$VALUES ('INDEX (created_at) WITH (autosummarize=''on'')'), ('PRIMARY KEY (org_id, entry_no)')$$, 'indexes of credit_entry_default');
+SELECT results_eq($$SELECT * FROM pg_temp.indexes('credit_lot')$$,
+  $$VALUES ('INDEX (expires_at) WHERE (closed_at IS NULL)'),
+           ('INDEX (org_id, priority, expires_at, lot_no) WHERE (closed_at IS NULL)'), ('PRIMARY KEY (org_id, lot_no)')$$,
+  'indexes of credit_lot');
 SELECT results_eq($$SELECT * FROM pg_temp.indexes('credit_idempotency')$$,
   $$VALUES ('INDEX (campaign_id, org_id) WHERE (campaign_id <> idempotency_key)'),
            ('PRIMARY KEY (idempotency_key, org_id, operation)')$$,
