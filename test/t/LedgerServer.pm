@@ -81,7 +81,7 @@ sub start_under_clock
 
 	die 'libfaketime is not installed' unless defined $library;
 	local $ENV{LD_PRELOAD} = $library;
-	local $ENV{FAKETIME_TIMESTAMP_FILE} = $clock;
+	local $ENV{FAKETIME_TIMESTAMP_FILE} = abs_path($clock);  # the server works in another directory
 	local $ENV{FAKETIME_NO_CACHE} = 1;
 	local $ENV{FAKETIME_DONT_FAKE_MONOTONIC} = 1;
 	$node->start;
