@@ -1,5 +1,5 @@
 -- Lots: credits that expire, and the order in which credits are used. Here is what tells of them; functions.sql has
--- what makes and ends them. What a lot lost at its end is subtracted by all that reads, whether somebody posted it or not.
+-- what makes and ends them. What a lot lost at its end is subtracted by all that reads, posted or not.
 
 -- What leaves a lot at its end is what is free in it, but for what the main pool owes: with the lots in the order of
 -- their ends, the first credits of all that is free pay for that.
@@ -22,8 +22,8 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION credit_ledger_internal.lots_ended(@extschema@.credit_account, timestamptz) IS
   'lists the lots of an account that ended by an instant and whose loss nobody posted, in the order of '
-  'their ends: from when it counts, what is free in it, what of that is lost, what is lost with the lots before, and the '
-  'number that its entry will have';
+  'their ends: from when it counts, what is free in it, what of that is lost, what is lost with the lots before, and '
+  'the number that its entry will have';
 
 CREATE FUNCTION @extschema@.credit_lots(org_id text)
   RETURNS TABLE (lot_no bigint, priority integer, expires_at timestamptz, amount bigint, remaining bigint, held bigint,
@@ -223,7 +223,8 @@ BEGIN ATOMIC
       AND (e.amount IS DISTINCT FROM l.amount OR e.lots IS DISTINCT FROM ARRAY[ARRAY[l.lot_no, l.amount]])
   UNION ALL
     SELECT l.org_id, 'lots_of_charge_are_sum_of_entries', sum(l.charged)::text, sum(l.posted)::text,
-           format('authorization %s, lot %s: its share in the charge, against its entries', l.authorization_id, l.lot_no)
+           format('authorization %s, lot %s: its share in the charge, against its entries',
+                  l.authorization_id, l.lot_no)
     FROM (SELECT l.org_id, l.authorization_id, l.charged_lots[i][1] AS lot_no, l.charged_lots[i][2] AS charged,
                  0 AS posted
           FROM ledger l CROSS JOIN LATERAL generate_subscripts(l.charged_lots, 1) i
