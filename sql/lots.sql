@@ -3,24 +3,25 @@
 
 -- What leaves a lot at its end is what is free in it, but for what the main pool owes: with the lots in the order of
 -- their ends, the first credits of all that is free pay for that.
-CREATE FUNCTION credit_ledger_internal.lots_ended(account @extschema@.credit_account, at timestamptz)
+CREATE FUNCTION credit_ledger_internal.lots_ended(org_id text, at timestamptz)
   RETURNS TABLE (lot_no bigint, effective_at timestamptz, free bigint, lost bigint, lost_so_far bigint, entry_no bigint)
   LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-  SELECT l.lot_no, greatest(l.expires_at, (account).updated_at), l.free,
+  SELECT l.lot_no, l.effective_at, l.free,
          (greatest(l.free_so_far - l.owed, 0) - greatest(l.free_so_far - l.free - l.owed, 0))::bigint,
          greatest(l.free_so_far - l.owed, 0)::bigint,
-         (account).last_entry_no + count(*) FILTER (WHERE l.free_so_far > l.owed) OVER (ORDER BY l.expires_at, l.lot_no)
+         l.last_entry_no + count(*) FILTER (WHERE l.free_so_far > l.owed) OVER (ORDER BY l.expires_at, l.lot_no)
   FROM (
-    SELECT l.lot_no, l.expires_at, l.remaining - l.held AS free,
+    SELECT l.lot_no, l.expires_at, greatest(l.expires_at, a.updated_at) AS effective_at, a.last_entry_no,
+           l.remaining - l.held AS free,
            sum(l.remaining - l.held) OVER (ORDER BY l.expires_at, l.lot_no) AS free_so_far,
-           greatest((account).lot_balance - (account).lot_held::numeric - (account).balance + (account).held, 0) AS owed
-    FROM @extschema@.credit_lot l
-    WHERE (account).lot_expires_at <= at
-      AND l.org_id = (account).org_id AND l.closed_at IS NULL AND l.expires_at <= at
-      AND NOT l.voided AND l.held < l.remaining) l;
+           greatest(a.lot_balance - a.lot_held::numeric - a.balance + a.held, 0) AS owed
+    FROM @extschema@.credit_account a
+    JOIN @extschema@.credit_lot l USING (org_id)
+    WHERE a.org_id = lots_ended.org_id AND a.lot_expires_at <= at
+      AND l.closed_at IS NULL AND l.expires_at <= at AND NOT l.voided AND l.held < l.remaining) l;
 END;
-COMMENT ON FUNCTION credit_ledger_internal.lots_ended(@extschema@.credit_account, timestamptz) IS
+COMMENT ON FUNCTION credit_ledger_internal.lots_ended(text, timestamptz) IS
   'lists the lots of an account that ended by an instant and whose loss nobody posted, in the order of '
   'their ends: from when it counts, what is free in it, what of that is lost, what is lost with the lots before, and '
   'the number that its entry will have';
@@ -34,9 +35,7 @@ BEGIN ATOMIC
   SELECT credit_ledger_internal.require_account(org_id);
   WITH ended AS MATERIALIZED (
     SELECT e.lot_no, e.free, e.lost
-    FROM @extschema@.credit_account a
-    CROSS JOIN LATERAL credit_ledger_internal.lots_ended(a, clock_timestamp()) e
-    WHERE a.org_id = credit_lots.org_id
+    FROM credit_ledger_internal.lots_ended(credit_lots.org_id, clock_timestamp()) e
   ), lot AS (
     SELECT l.lot_no, l.priority, l.expires_at, l.amount, l.remaining - coalesce(e.free, 0) AS remaining, l.held
     FROM @extschema@.credit_lot l LEFT JOIN ended e USING (lot_no)
@@ -73,8 +72,8 @@ WHERE p.amount <> 0
 UNION ALL
 SELECT a.org_id, e.entry_no, e.lot_no, 'expiry', -e.lost, NULL, NULL, e.effective_at
 FROM @extschema@.credit_account a
-CROSS JOIN LATERAL credit_ledger_internal.lots_ended(a, statement_timestamp()) e
-WHERE e.lost > 0;
+CROSS JOIN LATERAL credit_ledger_internal.lots_ended(a.org_id, statement_timestamp()) e
+WHERE a.lot_expires_at <= statement_timestamp() AND e.lost > 0;
 COMMENT ON VIEW @extschema@.credit_lot_movement IS
   'what moved in which lot: a row an entry and lot, signed like the entry. The sum of an organisation''s rows '
   'is its balance';

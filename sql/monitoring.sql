@@ -10,7 +10,8 @@ FROM @extschema@.credit_account a
 CROSS JOIN LATERAL (
   SELECT a.balance - lost.credits AS balance, a.balance - lost.credits - a.held + a.credit_limit AS available
   FROM (SELECT coalesce(sum(e.lost), 0)::bigint AS credits
-        FROM credit_ledger_internal.lots_ended(a, statement_timestamp()) e) lost
+        FROM credit_ledger_internal.lots_ended(a.org_id, statement_timestamp()) e
+        WHERE a.lot_expires_at <= statement_timestamp()) lost
 ) n
 CROSS JOIN LATERAL (
   SELECT coalesce(sum(l.free), 0)::bigint AS expiring
@@ -49,7 +50,8 @@ FROM (SELECT count(*) AS accounts, coalesce(sum(n.balance), 0) AS balance, coale
              count(*) FILTER (WHERE a.frozen) AS frozen_accounts
       FROM @extschema@.credit_account a
       CROSS JOIN LATERAL (SELECT a.balance - coalesce(sum(e.lost), 0)::bigint AS balance
-                          FROM credit_ledger_internal.lots_ended(a, statement_timestamp()) e) n) a,
+                          FROM credit_ledger_internal.lots_ended(a.org_id, statement_timestamp()) e
+                          WHERE a.lot_expires_at <= statement_timestamp()) n) a,
      (SELECT count(*) AS open_authorizations, count(*) FILTER (WHERE l.expires_at < now()) AS overdue_authorizations,
              count(*) FILTER (WHERE l.created_at < now() - interval '1 hour') AS orphaned_authorizations,
              coalesce(greatest(extract(epoch FROM now() - min(l.expires_at)), 0), 0) AS sweep_lag_seconds

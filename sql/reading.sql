@@ -50,7 +50,7 @@ BEGIN ATOMIC
     -- After the last entry, what lots lose by their ends.
     - coalesce((SELECT sum(d.lost)
                 FROM @extschema@.credit_account a
-                CROSS JOIN LATERAL credit_ledger_internal.lots_ended(a, at) d
+                CROSS JOIN LATERAL credit_ledger_internal.lots_ended(a.org_id, at) d
                 WHERE a.org_id = credit_balance_at.org_id AND a.last_entry_no = (SELECT l.entry_no FROM l)
                   AND d.effective_at < at), 0)::bigint;
 END;
@@ -100,7 +100,7 @@ BEGIN ATOMIC
     SELECT a.org_id, d.entry_no, 'expiry', -d.lost, NULL, NULL, NULL, a.balance - d.lost_so_far,
            NULL, NULL, ARRAY[ARRAY[d.lot_no, -d.lost]], d.effective_at
     FROM @extschema@.credit_account a
-    CROSS JOIN LATERAL credit_ledger_internal.lots_ended(a, clock_timestamp()) d
+    CROSS JOIN LATERAL credit_ledger_internal.lots_ended(a.org_id, clock_timestamp()) d
     WHERE a.org_id = credit_statement.org_id AND d.lost > 0
       AND d.entry_no > coalesce(after_entry_no, 0)
       AND d.effective_at >= coalesce(since, '-infinity') AND d.effective_at < coalesce(until, 'infinity')) s
