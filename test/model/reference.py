@@ -469,7 +469,8 @@ class Organisation:
 
     def statement(self, _moment, org_id):
         self.require_account()
-        return [asdict(entry) for entry in self.entries]
+        # Nothing here ends, or is granted to be used first: lots have a model of their own.
+        return [asdict(entry) | {"lots": None, "effective_at": None} for entry in self.entries]
 
     def expired(self, but=None):
         return [hold for hold in self.authorizations.values() if hold.expired and hold != but]
