@@ -209,18 +209,36 @@ charge_hold(clUnit *unit, clAccount *account, clAuthorization *authorization, co
  * ------------------------------------------------------------------------
  */
 
-/* What is settled here would be by the sweep: it stands by itself, even where the call is then refused and skipped. */
+/*
+ * First it is reckoned what that may give, so that a call that is refused all
+ * the same says the right figures and has written nothing.  Only what comes
+ * back into lots that are over may turn out less; what was settled then would
+ * be by the sweep, and stands by itself.
+ */
 void
 cl_make_available(clUnit *unit, clAccount *account, int64 amount, const text *except, clTally *tally)
 {
 	static const clSettlement expiry = {.verb = CL_VERB_EXPIRE, .all = true};
+	clAccount forecast;
+	List *holds;
 	List *settled = NIL;
 	ListCell *lc;
 
 	if (cl_account_has_available(account, amount))
 		return;
 
-	foreach(lc, expired_holds(unit, account, except))
+	forecast = *account;
+	holds = expired_holds(unit, account, except);
+	foreach(lc, holds)
+	{
+		const clAuthorization *hold = lfirst(lc);
+
+		cl_account_hold(&forecast, -hold->amount);
+		cl_account_move(&forecast, hold->committed_amount - settlement_outcome(hold, &expiry).charge);
+	}
+	cl_account_require_available(&forecast, amount);
+
+	foreach(lc, holds)
 	{
 		clAuthorization *hold = lfirst(lc);
 

@@ -587,7 +587,11 @@ class Organisation:
         """Holds that have expired are settled before a call is refused."""
         if amount <= 0 or amount <= self.available:
             return
-        self.settle_expired(now, except_for and except_for.name)
+        name = except_for and except_for.name
+        may_give = sum(row.amount for row in self.expired_holds(now)
+                       if row.name != name and row.timeout_action == "revert")
+        refuse_if(amount > self.available + may_give, INSUFFICIENT_CREDITS)
+        self.settle_expired(now, name)
         refuse_if(amount > self.available, INSUFFICIENT_CREDITS)
 
     def settle_expired(self, now, except_for):
