@@ -3,7 +3,7 @@
 # asked for.
 #
 # Method: the server runs under libfaketime, which reads from a file how far the clock is off, and leaves alone the clock
-# that nobody sets.
+# that nobody sets. A background worker that is started while the postmaster waits may have the true clock.
 
 use strict;
 use warnings FATAL => 'all';
@@ -30,11 +30,11 @@ settles('the clock is right');
 
 subtest 'back' => sub {
 	set_clock($clock, '-5h');
+	my $counted = $node->safe_psql('postgres', 'SELECT coalesce(sum(count), 0) FROM credit_stat');
 	settles('a hold of an hour ago, by the new clock');
 	my $swept = $node->safe_psql('postgres', 'SELECT last_sweep_at FROM credit_worker_status()');
-	ok($node->poll_query_until('postgres', "SELECT last_sweep_at > '$swept' FROM credit_worker_status()"), 'sweeps go on');
-	ok($node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM credit_stat WHERE minute BETWEEN now() - interval '2 minutes' AND now()}),
-		'and so does counting');
+	ok($node->poll_query_until('postgres', "SELECT last_sweep_at <> '$swept' FROM credit_worker_status()"), 'sweeps go on');
+	ok($node->poll_query_until('postgres', "SELECT sum(count) > $counted FROM credit_stat"), 'and so does counting');
 };
 
 subtest 'forward, and back again' => sub {
