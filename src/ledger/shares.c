@@ -29,7 +29,11 @@ cl_shares_read(Datum pairs)
 	shares.count = ARR_DIMS(array)[0];
 	shares.list = palloc_array(clShare, shares.count);
 	for (int i = 0; i < shares.count; i++)
-		shares.list[i] = (clShare) {values[2 * i], Abs(values[2 * i + 1])};
+	{
+		int64 credits = values[2 * i + 1];
+
+		shares.list[i] = (clShare) {values[2 * i], credits < 0 ? -credits : credits};
+	}
 	return shares;
 }
 

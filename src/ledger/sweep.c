@@ -139,7 +139,7 @@ static void
 lock_tables(clSweep *sweep)
 {
 	memset(&sweep->locked_table, 0, sizeof(NameData));
-	for (int i = 0; i < lengthof(tables) && !cl_sweep_met_lock(sweep); i++)
+	for (int i = 0; i < (int) lengthof(tables) && !cl_sweep_met_lock(sweep); i++)
 		(void) lock_table(sweep, cl_table_oid(tables[i]));
 }
 
@@ -147,7 +147,7 @@ lock_tables(clSweep *sweep)
 static void
 look_for_lock(clSweep *sweep)
 {
-	for (int i = 0; i < lengthof(tables); i++)
+	for (int i = 0; i < (int) lengthof(tables); i++)
 	{
 		ListCell *lc;
 
