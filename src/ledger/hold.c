@@ -152,21 +152,23 @@ cl_extend(FunctionCallInfo fcinfo, clTally *tally)
 	unit = cl_unit_begin("credit_extend()");
 	cl_authorization_lock(unit, authorization_id, &account, &authorization, tally);
 	cl_credits_begin(unit, &account);
-	wall = GetCurrentTimestamp();
-	state = cl_state(&authorization, wall);
+	state = cl_state(&authorization, GetCurrentTimestamp());
 	if (cl_effect(state, CL_VERB_EXTEND) != CL_EFFECT_APPLY)
 		cl_raise_invalid_transition(&authorization, state, CL_VERB_EXTEND);
 
-	/* What came late must not shorten what came before it. */
-	expires_at = timeout == NULL ? authorization.expires_at : cl_timeout_end(wall, timeout);
-	expires_at = Max(expires_at, authorization.expires_at);
 	if (amount == 0)
 		amount = authorization.authorized_amount;
-	replayed = expires_at == authorization.expires_at && amount == authorization.authorized_amount;
+	replayed = amount == authorization.authorized_amount;
+	if (!replayed)
+		hold_set_amount(unit, &account, &authorization, amount, tally);
+
+	/* What came late must not shorten what came before it. */
+	wall = GetCurrentTimestamp();
+	expires_at = timeout == NULL ? authorization.expires_at : cl_timeout_end(wall, timeout);
+	replayed &= expires_at <= authorization.expires_at;
 	if (!replayed)
 	{
-		hold_set_amount(unit, &account, &authorization, amount, tally);
-		authorization.expires_at = expires_at;
+		authorization.expires_at = Max(expires_at, authorization.expires_at);
 		cl_authorization_store(unit, &authorization);
 
 		/* The account says when it last changed: a transaction with an older snapshot must not miss this. */
