@@ -107,12 +107,12 @@ BEGIN
       what_to_do := 'Settling begins by itself when that is over. A function may be given to the ledger''s owner '
                     '(ALTER FUNCTION ... OWNER TO). If the rows are all that there will be, say so: '
                     'SELECT credit_worker_wake().';
-    WHEN worker.last_error_at > coalesce(worker.last_sweep_at, '-infinity')
+    WHEN worker.last_error_at >= coalesce(worker.last_sweep_at, '-infinity')
       AND worker.last_error_sqlstate = '55P03' THEN
       status := 'warning';
       detail := format('it ended early: %s', worker.last_error);
       what_to_do := 'Nothing, if that is somebody''s work on the table and ends; pg_locks tells who has it.';
-    WHEN worker.last_error_at > coalesce(worker.last_sweep_at, '-infinity') THEN
+    WHEN worker.last_error_at >= coalesce(worker.last_sweep_at, '-infinity') THEN
       status := 'critical';
       detail := format('it failed: %s', worker.last_error);
       what_to_do := 'Read the server''s log.';

@@ -248,7 +248,7 @@ cl_database_report_left_alone(const char *reason)
 }
 
 void
-cl_database_report(const clSweepReport *report)
+cl_database_report(const clSweepReport *report, const char *ended_by)
 {
 	Database *database;
 
@@ -257,6 +257,12 @@ cl_database_report(const clSweepReport *report)
 	database->swept_at = GetCurrentTimestamp();
 	database->report = *report;
 	database->settled += report->settled;
+	if (ended_by != NULL)
+	{
+		database->error_at = database->swept_at;
+		database->error_sqlstate = ERRCODE_LOCK_NOT_AVAILABLE;
+		copy_message(database->error_message, ended_by);
+	}
 	unlock_databases();
 }
 

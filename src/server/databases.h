@@ -62,7 +62,9 @@ extern void cl_database_report_presence(bool present);
 
 /* Why the database is left alone; NULL: it is not. */
 extern void cl_database_report_left_alone(const char *reason);
-extern void cl_database_report(const clSweepReport *report);
+
+/* What its sweep did, and the locked table that ended it early; or NULL. */
+extern void cl_database_report(const clSweepReport *report, const char *ended_by);
 extern void cl_database_report_error(int sqlstate, const char *message);
 
 /* Whether the work that is done once a minute is due; if so, it is not any more. */

@@ -150,6 +150,7 @@ sweeper_run(void)
 					 .end = cl_clock() + RUN_TIME,
 					 .passed_over = cl_sweep_passed_over()};
 	clSweepReport report = {0};
+	const char *ended_by = NULL;
 	bool allowed;
 
 	if (!look_whether_there())
@@ -161,14 +162,13 @@ sweeper_run(void)
 	}
 	if (!allowed)
 	{
-		cl_database_report(&report);
+		cl_database_report(&report, NULL);
 		return;
 	}
 	sweep_batches(&sweep, &report);
-	cl_database_report(&report);
 	if (cl_sweep_met_lock(&sweep))
-		cl_database_report_error(ERRCODE_LOCK_NOT_AVAILABLE,
-								 psprintf("somebody has table \"%s\" locked", NameStr(sweep.locked_table)));
+		ended_by = psprintf("somebody has table \"%s\" locked", NameStr(sweep.locked_table));
+	cl_database_report(&report, ended_by);
 	maintain(&report);
 }
 
@@ -242,7 +242,7 @@ look_whether_there(void)
 	if (other_version != NULL)
 	{
 		cl_database_report_left_alone(other_version);
-		cl_database_report(&nothing);
+		cl_database_report(&nothing, NULL);
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
