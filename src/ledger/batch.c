@@ -291,12 +291,8 @@ item_perform(clBatch *batch, clBatchItem *item)
 	CHECK_FOR_INTERRUPTS();
 	if (item->refusal != NULL)
 		return;
-	if (!cl_batch_guard(batch, item, perform))
-	{
-		item->available = cl_account_available(item->account);
-		return;
-	}
-	cl_tally_answer(batch->tally, item->replayed);
+	if (cl_batch_guard(batch, item, perform))
+		cl_tally_answer(batch->tally, item->replayed);
 	item->available = cl_account_available(item->account);
 }
 

@@ -190,13 +190,11 @@ hold_set_amount(clUnit *unit, clAccount *account, clAuthorization *authorization
 								 "credit_commit() settles it with what was used, and releases the rest.");
 	if (more > 0)
 	{
+		clShares lots;
+
 		require_not_frozen(account);
 		cl_make_available(unit, account, more, authorization->authorization_id, tally);
-	}
-	if (more >= 0)
-	{
-		clShares lots = cl_credits_hold(unit, account, more);
-
+		lots = cl_credits_hold(unit, account, more);
 		cl_shares_append_all(&authorization->lots, &lots);
 	}
 	else

@@ -74,13 +74,15 @@ Datum
 cl_movement_result(const clEntry *entry, const clAccount *account, bool replayed)
 {
 	Answer answer = {0};
+	bool nothing_moved = entry->entry_no == 0;
 
 	add_text(&answer, account->org_id);
-	add(&answer, INT8OID, Int64GetDatum(entry->entry_no), entry->entry_no == 0);
+	add(&answer, INT8OID, Int64GetDatum(entry->entry_no), nothing_moved);
 	add_enum(&answer, CL_ENUM_ENTRY_KIND, entry->kind);
-	add(&answer, INT8OID, Int64GetDatum(entry->amount), entry->amount == 0);
+	add(&answer, INT8OID, Int64GetDatum(entry->amount), entry->amount == 0 && !nothing_moved);
 	add_text(&answer, entry->authorization_id);
-	add(&answer, INT8OID, Int64GetDatum(entry->balance_after), entry->entry_no == 0 || entry->is_detached);
+	add(&answer, INT8OID, Int64GetDatum(nothing_moved ? account->balance : entry->balance_after),
+		entry->is_detached && !nothing_moved);
 	add(&answer, INT8OID, Int64GetDatum(cl_account_available(account)), false);
 	add(&answer, TIMESTAMPTZOID, TimestampTzGetDatum(entry->created_at), false);
 	add(&answer, BOOLOID, BoolGetDatum(replayed), false);
