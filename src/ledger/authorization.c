@@ -219,7 +219,7 @@ cl_authorization_scan_expired(clUnit *unit, TimestampTz as_of)
 {
 	clKey key = {LEDGER_EXPIRES_AT, BTLessStrategyNumber, F_TIMESTAMPTZ_LT, TimestampTzGetDatum(as_of)};
 
-	return cl_scan_begin(unit, ledger_open(unit), 1, &key);
+	return cl_scan_begin(unit, ledger_open(unit), 1, &key, NULL);
 }
 
 clScan *
@@ -228,7 +228,7 @@ cl_authorization_scan_expired_of(clUnit *unit, text *org_id, TimestampTz as_of)
 	clKey keys[] = {{LEDGER_ORG_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(org_id)},
 					{LEDGER_EXPIRES_AT, BTLessStrategyNumber, F_TIMESTAMPTZ_LT, TimestampTzGetDatum(as_of)}};
 
-	return cl_scan_begin(unit, ledger_open(unit), lengthof(keys), keys);
+	return cl_scan_begin(unit, ledger_open(unit), lengthof(keys), keys, NULL);
 }
 
 bool

@@ -202,13 +202,17 @@ lots_look_further(clUnit *unit, clAccount *account)
 		{LOT_ORG_ID, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(account->org_id)},
 		{LOT_CLOSED_AT},
 	};
+	static const int order[] = {LOT_PRIORITY, LOT_EXPIRES_AT, LOT_LOT_NO, 0};
 	int wanted = Max(FIRST_LOOK, 4 * lots->looked_at);
 	MemoryContext old = MemoryContextSwitchTo(account->context);
-	clScan *scan = cl_scan_begin(unit, lot_relation(unit), lengthof(keys), keys);
+	clScan *scan = cl_scan_begin(unit, lot_relation(unit), lengthof(keys), keys, order);
 	bool strays = list_length(lots->lots) > lots->looked_at;
 	clLot read;
 	int count = 0;
 
+	/* Without the index, whichever lots come first are not those to use first. */
+	if (!cl_scan_is_ordered(scan))
+		wanted = INT_MAX;
 	while (count < wanted && cl_scan_next(scan, &read.row))
 	{
 		clLot *lot;
@@ -368,7 +372,7 @@ cl_lot_scan_ended(clUnit *unit, TimestampTz before)
 		{LOT_CLOSED_AT},
 	};
 
-	return cl_scan_begin(unit, lot_relation(unit), lengthof(keys), keys);
+	return cl_scan_begin(unit, lot_relation(unit), lengthof(keys), keys, NULL);
 }
 
 bool

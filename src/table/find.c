@@ -43,10 +43,10 @@ static bool relation_seek(clUnit *unit, clRelation *rel, int nkeys, const clKey 
 static bool relation_seek_in_all(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys);
 static bool table_scan_next(TableScanDesc scan, clRelation *rel, TupleTableSlot *slot, int nkeys, const clKey *keys);
 static bool slot_matches(clRelation *rel, TupleTableSlot *slot, int nkeys, const clKey *keys);
-static Relation relation_index(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys);
+static Relation relation_index(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, const int *order);
 static bool index_predicate_holds(clRelation *rel, Relation index, const clKey *key);
 static int index_key_count(Relation index, int nkeys);
-static bool index_starts_with(clRelation *rel, Relation index, int nkeys, const clKey *keys);
+static bool index_starts_with(clRelation *rel, Relation index, int nkeys, const clKey *keys, const int *order);
 static bool index_is_complete(Relation index, Snapshot snapshot);
 static void index_keys_init(Relation index, int nkeys, const clKey *keys, ScanKey scan_keys);
 static int index_position(const clKey *keys, int i, int previous);
@@ -122,10 +122,10 @@ cl_relation_composite(clUnit *unit, clRelation *rel, const clRow *row)
  */
 
 clScan *
-cl_scan_begin(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys)
+cl_scan_begin(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, const int *order)
 {
 	clScan *scan = palloc0(sizeof(clScan));
-	Relation index = relation_index(unit, rel, nkeys, keys);
+	Relation index = relation_index(unit, rel, nkeys, keys, order);
 
 	scan->unit = unit;
 	scan->rel = rel;
@@ -150,6 +150,12 @@ cl_scan_begin(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys)
 		scan->table_scan = table_beginscan(rel->rel, scan->snapshot, 0, NULL);
 	}
 	return scan;
+}
+
+bool
+cl_scan_is_ordered(const clScan *scan)
+{
+	return scan->index_scan != NULL;
 }
 
 bool
@@ -228,7 +234,7 @@ relation_has_block(clRelation *rel, BlockNumber block)
 static bool
 relation_seek(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys)
 {
-	Relation index = relation_index(unit, rel, nkeys, keys);
+	Relation index = relation_index(unit, rel, nkeys, keys, NULL);
 	TupleTableSlot *slot = cl_relation_slot(unit, rel);
 	ScanKeyData scan_keys[CL_MAX_COLUMNS];
 	MemoryContext caller;
@@ -301,17 +307,18 @@ slot_matches(clRelation *rel, TupleTableSlot *slot, int nkeys, const clKey *keys
  */
 
 /*
- * An index whose first columns are those of the keys, open until the unit
- * ends or asks another question, or NULL.
+ * An index whose first columns are those of the keys, and the next those of
+ * the order, open until the unit ends or asks another question, or NULL.
  */
 static Relation
-relation_index(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys)
+relation_index(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, const int *order)
 {
 	List *indexes;
 	ListCell *lc;
 	Oid primary;
 
-	if (rel->key_index != NULL && rel->key_index_nkeys == nkeys && index_starts_with(rel, rel->key_index, nkeys, keys))
+	if (rel->key_index != NULL && rel->key_index_nkeys == nkeys &&
+		index_starts_with(rel, rel->key_index, nkeys, keys, order))
 		return rel->key_index;
 
 	if (rel->key_scan != NULL)
@@ -329,7 +336,7 @@ relation_index(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys)
 	{
 		Relation index = index_open(lfirst_oid(lc), rel->lockmode);
 
-		if (index_starts_with(rel, index, nkeys, keys) && index_is_complete(index, unit->snapshot))
+		if (index_starts_with(rel, index, nkeys, keys, order) && index_is_complete(index, unit->snapshot))
 		{
 			rel->key_index = index;
 			rel->key_index_nkeys = nkeys;
@@ -343,7 +350,7 @@ relation_index(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys)
 }
 
 static bool
-index_starts_with(clRelation *rel, Relation index, int nkeys, const clKey *keys)
+index_starts_with(clRelation *rel, Relation index, int nkeys, const clKey *keys, const int *order)
 {
 	Form_pg_index form = index->rd_index;
 	int position = 0;
@@ -356,6 +363,14 @@ index_starts_with(clRelation *rel, Relation index, int nkeys, const clKey *keys)
 		position = index_position(keys, i, position);
 		if (position > form->indnkeyatts ||
 			form->indkey.values[position - 1] != rel->shape->attnums[keys[i].column - 1])
+			return false;
+	}
+	for (; order != NULL && *order != 0; order++)
+	{
+		position++;
+		if (position > form->indnkeyatts ||
+			form->indkey.values[position - 1] != rel->shape->attnums[*order - 1] ||
+			index->rd_indoption[position - 1] != 0)
 			return false;
 	}
 	return true;

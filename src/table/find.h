@@ -39,8 +39,13 @@ extern bool cl_relation_has(clUnit *unit, clRelation *rel, int nkeys, const clKe
 extern clLockResult cl_relation_find_and_lock(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys,
 											  const clPlace *hint, clRow *row, bool skip_locked);
 
-/* All of them; in the order of the index, if there is one. */
-extern clScan *cl_scan_begin(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys);
+/*
+ * All of them.  Where an order is asked for (columns that follow those of the
+ * keys in an index, ending with 0; or NULL), only an index that has it is
+ * used, and the scan may turn out to be in no order.
+ */
+extern clScan *cl_scan_begin(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, const int *order);
+extern bool cl_scan_is_ordered(const clScan *scan);
 extern bool cl_scan_next(clScan *scan, clRow *row);
 extern void cl_scan_end(clScan *scan);
 

@@ -190,5 +190,23 @@ FROM (SELECT array_agg(a.authorization_id) AS ids FROM credit_authorize_many('{s
 SELECT * FROM credit_verify();
 ROLLBACK;
 
+-- Lots are used in their order whichever indexes there are: with one of the DBA's before ours, and with none.
+CREATE FUNCTION pg_temp.lots_used(org text) RETURNS text LANGUAGE sql AS $$
+  SELECT NULL FROM credit_grant(org, 50, 'first', expires_at => now() + interval '2 days');
+  SELECT NULL FROM credit_grant(org, 50, 'second', expires_at => now() + interval '1 day');
+  SELECT NULL FROM credit_charge(org, 70, 'campaign');
+  SELECT lots::text FROM credit_ledger WHERE org_id = org;
+$$;
+BEGIN;
+DROP INDEX credit_lot_use_idx;
+SELECT pg_temp.lots_used('shapes-lots-1');
+CREATE INDEX credit_lot_age_idx ON credit_lot (org_id, created_at) WHERE closed_at IS NULL;
+CREATE INDEX credit_lot_closed_idx ON credit_lot (org_id, closed_at);
+SELECT pg_temp.lots_used('shapes-lots-2');
+CREATE INDEX credit_lot_use_idx ON credit_lot (org_id, priority, expires_at, lot_no) WHERE closed_at IS NULL;
+SELECT pg_temp.lots_used('shapes-lots-3');
+SELECT * FROM credit_verify();
+ROLLBACK;
+
 SELECT * FROM credit_verify();
 DROP TABLE ids;
