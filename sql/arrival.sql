@@ -122,7 +122,7 @@ DECLARE
   restored bigint;
   held numeric;
 BEGIN
-  SELECT t.relid::regclass INTO leaf
+  SELECT t.relid::regclass::text INTO leaf
   FROM credit_ledger_internal.ledger_tables() t
   WHERE t.is_leaf
     AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = t.relid AND i.indisunique AND i.indisvalid)
