@@ -16,7 +16,8 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
-#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
 
 #include "ledger/timeout_notice.h"
 
@@ -27,25 +28,23 @@
 #define MAX_QUEUE_USED 0.9
 
 static bool queue_has_room(void);
-static void append_ids(StringInfo payload, const List *authorization_ids, int room);
+static char *notice(const text *org_id, const List *authorization_ids, int told);
+static void push_key(JsonbParseState **state, const char *key);
+static void push_text(JsonbParseState **state, JsonbIteratorToken as, const text *value);
 
+/* The ids are told as far as they fit; how many there are is always told. */
 void
 cl_timeout_notice(const text *org_id, const List *authorization_ids)
 {
-	static const char end[] = "]}";
-	StringInfoData payload;
+	int told = list_length(authorization_ids);
+	char *json;
 
 	if (!queue_has_room())
 		return;
 
-	initStringInfo(&payload);
-	appendStringInfoString(&payload, "{\"org_id\": ");
-	escape_json(&payload, text_to_cstring(org_id));
-	appendStringInfo(&payload, ", \"count\": %d, \"authorization_ids\": [", list_length(authorization_ids));
-	append_ids(&payload, authorization_ids, MAX_PAYLOAD - strlen(end));
-	appendStringInfoString(&payload, end);
-	Async_Notify(CHANNEL, payload.data);
-	pfree(payload.data);
+	while (json = notice(org_id, authorization_ids, told), strlen(json) > MAX_PAYLOAD)
+		told = (int64) told * MAX_PAYLOAD / strlen(json);
+	Async_Notify(CHANNEL, json);
 }
 
 static bool
@@ -54,24 +53,39 @@ queue_has_room(void)
 	return DatumGetFloat8(OidFunctionCall0(F_PG_NOTIFICATION_QUEUE_USAGE)) < MAX_QUEUE_USED;
 }
 
-/* As many as fit into so many bytes. */
-static void
-append_ids(StringInfo payload, const List *authorization_ids, int room)
+/* JSON that tells the first so many ids. */
+static char *
+notice(const text *org_id, const List *authorization_ids, int told)
 {
-	ListCell *lc;
+	JsonbParseState *state = NULL;
+	JsonbValue count = {.type = jbvNumeric, .val.numeric = int64_to_numeric(list_length(authorization_ids))};
+	Jsonb *json;
 
-	foreach(lc, authorization_ids)
-	{
-		int length_before = payload->len;
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_key(&state, "org_id");
+	push_text(&state, WJB_VALUE, org_id);
+	push_key(&state, "count");
+	pushJsonbValue(&state, WJB_VALUE, &count);
+	push_key(&state, "authorization_ids");
+	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < told; i++)
+		push_text(&state, WJB_ELEM, list_nth(authorization_ids, i));
+	pushJsonbValue(&state, WJB_END_ARRAY, NULL);
+	json = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	return JsonbToCString(NULL, &json->root, VARSIZE(json));
+}
 
-		if (lc != list_head(authorization_ids))
-			appendStringInfoString(payload, ", ");
-		escape_json(payload, text_to_cstring(lfirst(lc)));
-		if (payload->len > room)
-		{
-			payload->len = length_before;
-			payload->data[length_before] = '\0';
-			return;
-		}
-	}
+static void
+push_key(JsonbParseState **state, const char *key)
+{
+	push_text(state, WJB_KEY, cstring_to_text(key));
+}
+
+static void
+push_text(JsonbParseState **state, JsonbIteratorToken as, const text *value)
+{
+	JsonbValue string = {.type = jbvString,
+						 .val.string = {.len = VARSIZE_ANY_EXHDR(value), .val = VARDATA_ANY(value)}};
+
+	pushJsonbValue(state, as, &string);
 }

@@ -5,7 +5,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(45);
+SELECT plan(69);
 
 CREATE ROLE credit_test_nobody;
 CREATE ROLE credit_test_reader;
@@ -108,14 +108,81 @@ SELECT is_empty(format($$SELECT name FROM relation WHERE relkind IN ('r', 'p')
                 level || ' may write no table')
 FROM string_to_table('reader app operator', ' ') AS level;
 
--- The gate is EXECUTE: an application without any right to a table makes holds and settles them.
+-- The gate is EXECUTE: each level calls what is its own without any right to write a table. Whatever a call did is undone.
 SELECT FROM credit_grant('privileges', 1000, 'opening') \g /dev/null
-SET LOCAL ROLE credit_test_app;
-SELECT lives_ok($$SELECT credit_commit((credit_authorize('privileges', 100, 'campaign')).authorization_id, 60)$$,
-                'an application authorizes and commits');
-SELECT throws_ok($$SELECT credit_grant('privileges', 1, 'k')$$, '42501', NULL, 'an application grants nothing');
-SELECT throws_ok($$SELECT * FROM credit_ledger$$, '42501', NULL, 'an application reads no table');
-RESET ROLE;
+SELECT authorization_id AS live FROM credit_authorize('privileges', 100, 'campaign') \gset
+SELECT set_config('privileges.live', :'live', true) \g /dev/null
+CREATE FUNCTION pg_temp.may(role_name text, statement text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM set_config('role', role_name, true);
+  EXECUTE statement;
+  RAISE SQLSTATE 'TEST1';
+EXCEPTION
+  WHEN SQLSTATE 'TEST1' THEN RETURN true;
+  WHEN insufficient_privilege THEN RETURN false;
+END
+$$;
+CREATE TEMP TABLE attempt (levels text, statement text);
+INSERT INTO attempt VALUES
+  ('operator', $$SELECT credit_grant('privileges', 1, 'k')$$),
+  ('operator', $$SELECT credit_grant('privileges-new', 1, 'k')$$),
+  ('operator', $$SELECT credit_adjust('privileges', 1, 'k', 'r')$$),
+  ('app operator', $$SELECT credit_authorize('privileges', 1, 'k')$$),
+  ('app operator', $$SELECT credit_charge('privileges', 1, 'k')$$),
+  ('app operator', $$SELECT credit_commit(current_setting('privileges.live'))$$),
+  ('app operator', $$SELECT credit_revert(current_setting('privileges.live'))$$),
+  ('app operator', $$SELECT credit_extend(current_setting('privileges.live'), '1 hour')$$),
+  ('operator', $$SELECT credit_refund((credit_commit(current_setting('privileges.live'))).authorization_id, 'k')$$),
+  ('app operator', $$SELECT credit_authorize_many('{privileges}', '{1}', '{k}')$$),
+  ('app operator', $$SELECT credit_charge_many('{privileges}', '{1}', '{k}')$$),
+  ('app operator', $$SELECT credit_commit_many(ARRAY[current_setting('privileges.live')])$$),
+  ('app operator', $$SELECT credit_revert_many(ARRAY[current_setting('privileges.live')])$$),
+  ('operator', $$SELECT credit_account_configure('privileges', frozen => true)$$),
+  ('operator', $$SELECT credit_sweep('2000-01-01')$$),
+  ('reader app operator', $$SELECT credit_balance('privileges')$$),
+  ('reader operator', $$SELECT credit_balance_at('privileges', 'infinity')$$),
+  ('reader operator', $$SELECT * FROM credit_statement('privileges')$$),
+  ('reader operator', $$SELECT * FROM credit_verify('privileges')$$),
+  ('operator', $$SELECT credit_create_partition('credit_entry', '2001-01-01', '2001-02-01')$$),
+  ('reader operator', 'SELECT FROM credit_account'),
+  ('reader operator', 'SELECT FROM credit_ledger'),
+  ('reader operator', 'SELECT FROM credit_ledger_open'),
+  ('reader operator', 'SELECT FROM credit_ledger_settled_default'),
+  ('reader operator', 'SELECT FROM credit_entry'),
+  ('reader operator', 'SELECT FROM credit_entry_default'),
+  ('reader operator', 'SELECT FROM credit_idempotency'),
+  ('', 'UPDATE credit_account SET balance = 0'),
+  ('', 'DELETE FROM credit_ledger'),
+  ('', 'UPDATE credit_ledger_open SET amount = 0'),
+  ('', $$INSERT INTO credit_entry VALUES ('privileges', 2, 'grant', 1, NULL, 'k', NULL, 1001, now())$$),
+  ('', $$INSERT INTO credit_entry_default VALUES ('privileges', 2, 'grant', 1, NULL, 'k', NULL, 1001, now())$$),
+  ('', 'TRUNCATE credit_entry'),
+  ('', 'DELETE FROM credit_idempotency'),
+  ('', $$CREATE TRIGGER mine BEFORE DELETE ON credit_account
+         FOR EACH ROW EXECUTE FUNCTION credit_ledger_internal.entry_append_only()$$),
+  ('', 'SET credit_ledger.true_up_window = 0'),
+  ('nobody reader app operator', 'SET credit_ledger.commit_timeout = 60'),
+  ('nobody reader app operator', $$SET credit_ledger.timeout_action = 'revert'$$);
+SELECT results_eq(
+  $$SELECT statement, (SELECT coalesce(string_agg(level, ' ' ORDER BY n), '')
+                       FROM string_to_table('nobody reader app operator', ' ') WITH ORDINALITY AS l (level, n)
+                       WHERE pg_temp.may('credit_test_' || level, statement))
+    FROM attempt ORDER BY ctid$$,
+  'SELECT statement, levels FROM attempt ORDER BY ctid', 'who may do what');
+
+-- The levels add up; granted twice, nothing changes. A role's name may need quotes.
+CREATE ROLE "credit test ""Both""";
+SELECT lives_ok(format($$SELECT credit_grant_privileges('"credit test ""Both"""', %L)$$, level), level || ' to a role with quotes')
+FROM string_to_table('app reader reader', ' ') AS level;
+SELECT ok(pg_temp.may('credit test "Both"', statement), 'both levels: ' || statement)
+FROM attempt WHERE levels IN ('app operator', 'reader operator', 'reader app operator') ORDER BY attempt.ctid;
+
+-- A SECURITY DEFINER function of the owner's is a gate of its own.
+CREATE FUNCTION small_hold(campaign text) RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = public
+AS $$ SELECT available FROM credit_authorize('privileges', 1, campaign) $$;
+SELECT ok(pg_temp.may('credit_test_nobody', $$SELECT small_hold('small')$$), 'a gate of the owner''s');
+
+SELECT FROM credit_commit(:'live', 60) \g /dev/null
 
 -- Reconciliation: a reader compares, an operator runs and resolves without a right to write any table, and reads usage
 -- with nobody's right but its own.
@@ -166,7 +233,9 @@ SET LOCAL ROLE credit_test_operator;
 SELECT lives_ok($$SELECT credit_run_reconciliation()$$, 'a source is read as the session''s role, though the run is the owner''s');
 SELECT isnt(current_setting('search_path'), 'credit_test_evil', 'a setting that it changes is put back');
 RESET ROLE;
-SELECT throws_ok($$SELECT credit_grant_privileges('credit_test_app', 'owner')$$, '22023', NULL, 'there is no other level');
+SELECT throws_ok(format($$SELECT credit_grant_privileges('credit_test_app', %L)$$, level), '22023', NULL, format('there is no level %L', level))
+FROM (VALUES ('owner'), ('')) AS v (level);
+SELECT throws_ok($$SELECT credit_grant_privileges('credit_test_unknown', 'app')$$, '42704', NULL, 'an unknown role');
 SELECT throws_ok($$SELECT credit_grant_privileges(NULL, 'app')$$, '22004', NULL, 'role must not be NULL');
 SELECT throws_ok($$SELECT credit_grant_privileges('credit_test_app', NULL)$$, '22004', NULL, 'level must not be NULL');
 

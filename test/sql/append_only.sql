@@ -41,6 +41,20 @@ FROM (VALUES
 ) AS v (n, statement) ORDER BY n;
 ROLLBACK;
 
+-- An owner who is no superuser is refused as well.
+BEGIN;
+CREATE ROLE regress_credit_owner;
+ALTER TABLE credit_entry OWNER TO regress_credit_owner;
+ALTER TABLE credit_entry_default OWNER TO regress_credit_owner;
+SET LOCAL ROLE regress_credit_owner;
+SELECT pg_temp.refusal(statement)
+FROM (VALUES
+  (1, $$UPDATE credit_entry SET amount = 2$$),
+  (2, $$DELETE FROM credit_entry_default$$),
+  (3, $$TRUNCATE credit_entry_default$$)
+) AS v (n, statement) ORDER BY n;
+ROLLBACK;
+
 -- What touches no row is nobody's harm.
 UPDATE credit_entry SET amount = 1 WHERE org_id = 'append-only-nobody';
 DELETE FROM credit_entry WHERE org_id = 'append-only-nobody';

@@ -39,6 +39,7 @@ $node->safe_psql(
 subtest 'an answered commit is on disk' => \&answered_is_flushed;
 subtest 'with a standby that is stopped' => \&standby_is_stopped;
 subtest 'transactions of every kind' => \&every_kind;
+subtest 'a commit that fails at the last moment' => \&serialization_failure;
 is_sound($node, 'the ledger is sound');
 indexes_are_sound($node, 'every index has every row');
 $node->stop;
@@ -222,6 +223,29 @@ sub every_kind
 				  FROM credit_ledger WHERE idempotency_key ~ ', ' GROUP BY key) AS k
 			GROUP BY modes}),
 		'5|16|0', 'in all five modes those that were to commit did, the others did not');
+}
+
+# Each of two transactions has read what the other writes, and the other commits first.
+sub serialization_failure
+{
+	my ($session, $other) = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 2;
+
+	$session->query_safe(q{
+		CREATE TABLE duty (name text, present boolean);
+		INSERT INTO duty VALUES ('Ada', true), ('Bob', true);
+		SET synchronous_commit = local});
+	foreach my $transaction ($session, $other)
+	{
+		$transaction->query_safe('BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM duty WHERE present');
+	}
+	$session->query_safe(q{
+		UPDATE duty SET present = false WHERE name = 'Ada';
+		SELECT credit_authorize('acme', 1, 'on duty')});
+	$other->query_safe(q{UPDATE duty SET present = false WHERE name = 'Bob'; COMMIT});
+	$session->query('COMMIT');
+	is($session->query(q{SELECT count(*) FROM credit_ledger WHERE campaign_id = 'on duty'}), '0', 'the commit failed');
+	is($session->query('SHOW synchronous_commit'), 'local', 'the session\'s setting is as before');
+	$_->quit foreach $session, $other;
 }
 
 # The process that would flush asynchronous commits, stopped while it sleeps.

@@ -5,7 +5,7 @@
 # Method: a session that flushes the log waits a little first, for company (commit_delay); it holds the lock on flushing
 # meanwhile, and its commit can be seen. There it is stopped, so that nobody gets anything flushed. Others read the
 # commit, write on top of it, for the same organisation and for others, and are not answered. Then all processes are
-# killed. 002_crash.pl has the crashes under load, and 010_early_lock_release.pl shows that nobody reads anything of the
+# killed. 002_crash.pl has the crashes under load, and 010_early_lock_release_waits.pl shows that nobody reads anything of the
 # kind without early lock release.
 
 use strict;

@@ -1,6 +1,5 @@
 # Goal: with early lock release a transaction lets the next one of its organisation go on before its commit is safe, but
-# answers only then; without it, it does neither. Whatever becomes of the transaction, the session's own
-# synchronous_commit stays what it was.
+# answers only then; without it, it does neither.
 #
 # Method: a server that waits for a synchronous standby which does not exist, so a commit stands still for as long as we
 # look at it. Two sessions call for the same organisation; pg_stat_activity tells what each waits for.
@@ -19,9 +18,7 @@ my $node = new_server('early_lock_release', '', allows_streaming => 1);
 $node->safe_psql(
 	'postgres', q{
 	CREATE EXTENSION credit_ledger;
-	CREATE TABLE duty (name text, present boolean);
-	INSERT INTO duty VALUES ('Ada', true), ('Bob', true);
-	SELECT credit_grant('acme', 100, 'g-1'), credit_grant('globex', 100, 'g-1')});
+	SELECT credit_grant('acme', 100, 'g-1')});
 
 subtest 'off' => sub {
 	my ($first, $second) = call_without_standby('off');
@@ -39,34 +36,6 @@ subtest 'on' => sub {
 	is(waits_for('second'), 'IPC SyncRep', 'the second too');
 	is($node->safe_psql('postgres', q{SELECT held FROM credit_balance('acme')}), '40', 'both are to be seen');
 	end_calls($first, $second);
-};
-
-subtest 'the setting of the session' => sub {
-	my ($session, $other) = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 2;
-	my $is_as_before = sub {
-		my ($name) = @_;
-		is($session->query('SHOW synchronous_commit'), 'local', "as before after $name");
-	};
-
-	$session->query_safe('SET credit_ledger.early_lock_release = on; SET synchronous_commit = local');
-	$session->query_safe(q{SELECT credit_authorize('globex', 1, 'c-1')});
-	$is_as_before->('a commit');
-	$session->query_safe(q{BEGIN; SELECT credit_authorize('globex', 1, 'c-2'); ROLLBACK});
-	$is_as_before->('a rollback');
-
-	# A commit that fails at the last moment: each has read what the other writes, and the other commits first.
-	foreach my $transaction ($session, $other)
-	{
-		$transaction->query_safe('BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM duty WHERE present');
-	}
-	$session->query_safe(q{
-		UPDATE duty SET present = false WHERE name = 'Ada';
-		SELECT credit_authorize('globex', 1, 'c-3')});
-	$other->query_safe(q{UPDATE duty SET present = false WHERE name = 'Bob'; COMMIT});
-	$session->query('COMMIT');
-	is($session->query(q{SELECT count(*) FROM credit_ledger WHERE campaign_id = 'c-3'}), '0', 'the commit failed');
-	$is_as_before->('a commit that failed');
-	$_->quit foreach $session, $other;
 };
 
 is_sound($node, 'the ledger is sound');
