@@ -70,6 +70,8 @@ COMMENT ON COLUMN @extschema@.credit_finding.entry_no IS
 COMMENT ON SEQUENCE @extschema@.credit_finding_finding_id_seq IS 'numbers of findings';
 CREATE UNIQUE INDEX credit_finding_open_idx ON @extschema@.credit_finding (org_id, campaign_id, used_on, detail)
   NULLS NOT DISTINCT WHERE resolved_at IS NULL;
+CREATE INDEX credit_finding_resolved_at_idx ON @extschema@.credit_finding (resolved_at)
+  WHERE resolution IN ('adjust', 'cleared');
 CREATE INDEX credit_finding_run_id_idx ON @extschema@.credit_finding (run_id);
 CREATE INDEX credit_finding_org_id_campaign_id_idx ON @extschema@.credit_finding (org_id, campaign_id);
 

@@ -48,8 +48,16 @@ BEGIN ATOMIC
         SELECT i.org_id FROM @extschema@.credit_idempotency i
         WHERE i.campaign_id = of_campaign AND i.campaign_id <> i.idempotency_key
         UNION ALL
-        SELECT f.org_id FROM credit_ledger_internal.finding_campaign f WHERE f.campaign_id = of_campaign) k
-  WHERE of_org IS NULL OR k.org_id = of_org;
+        SELECT f.org_id FROM credit_ledger_internal.finding_campaign f WHERE f.campaign_id = of_campaign
+        UNION ALL
+        SELECT of_org WHERE of_org IS NOT NULL
+        UNION ALL
+        -- Whose keys were removed is found by reading what is that old.
+        SELECT l.org_id FROM @extschema@.credit_ledger_settled l
+        WHERE of_org IS NULL AND (SELECT count(*) FROM @extschema@.credit_key_removal) > 0
+          AND l.created_at < (SELECT r.removed_until FROM @extschema@.credit_key_removal r)
+          AND coalesce(l.campaign_id, l.idempotency_key) = of_campaign) k
+  WHERE of_campaign IS NOT NULL AND (of_org IS NULL OR k.org_id = of_org);
 END;
 COMMENT ON FUNCTION credit_ledger_internal.touched_campaigns(timestamptz, timestamptz, boolean, bigint, text, text) IS
   'the campaigns with an authorization that was settled in a window, or made in it and is open; of open findings, or '
@@ -70,6 +78,9 @@ CREATE FUNCTION credit_ledger_internal.judge_campaigns(since timestamptz, until 
   SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
+DECLARE
+  is_named constant boolean := of_campaign IS NOT NULL OR of_finding IS NOT NULL;
+  keys_removed_until constant timestamptz := (SELECT r.removed_until FROM @extschema@.credit_key_removal r);
 BEGIN
   PERFORM credit_ledger_internal.require_argument('tolerance', tolerance IS NULL);
   IF tolerance < 0 THEN
@@ -147,21 +158,48 @@ BEGIN
     WHERE f.resolution = 'dismiss'
     GROUP BY f.org_id, f.campaign_id
 
-  -- What was used beyond what is charged, less what open holds and somebody's word explain; or what is charged beyond
-  -- what was used, less refunds and somebody's word.
-  ), compared AS (
+  ), known AS MATERIALIZED (
     SELECT u.org_id, u.campaign_id, u.used_on, coalesce(c.authorizations, 0) AS authorizations,
-           coalesce(c.charged, 0) AS charged, c.held, coalesce(c.refunded, 0) AS refunded, u.used,
+           coalesce(c.charged, 0) AS charged, c.held, coalesce(c.refunded, 0) AS refunded, u.used, u.used_since,
            coalesce(c.is_detached, false) AS is_detached,
-           CASE WHEN c.is_detached THEN 0
-                WHEN u.used > coalesce(c.charged, 0)
-                THEN least(coalesce(c.charged, 0) + coalesce(c.held, 0) + coalesce(d.under, 0) - u.used, 0)
-                ELSE greatest(coalesce(c.charged, 0) - coalesce(c.refunded, 0) - coalesce(d.over, 0) - u.used, 0)
-           END AS difference
+           coalesce(d.over, 0) AS over, coalesce(d.under, 0) AS under
     FROM usage u
     LEFT JOIN charge c ON c.org_id = u.org_id AND c.campaign_id = u.campaign_id
     LEFT JOIN dismissed d ON d.org_id = u.org_id AND d.campaign_id = u.campaign_id
-    WHERE u.detail IS NULL AND (c.authorizations > 0 OR u.used > 0)
+    WHERE u.detail IS NULL
+
+  -- Where more was used than the ledger seems to know of, some may have been charged under keys that were removed. So
+  -- what the organisation settled that long ago is read.
+  ), keyless AS (
+    SELECT k.org_id, k.campaign_id, count(*) AS authorizations,
+           sum(CASE l.status WHEN 'committed' THEN l.amount ELSE 0 END) AS charged, sum(l.refunded_amount) AS refunded
+    FROM known k
+    JOIN @extschema@.credit_ledger_settled l
+      ON l.org_id = k.org_id AND coalesce(l.campaign_id, l.idempotency_key) = k.campaign_id
+    WHERE l.created_at < keys_removed_until AND NOT k.is_detached
+      AND (is_named OR k.used > k.charged + coalesce(k.held, 0))
+      AND NOT (l.settled_at >= since AND l.settled_at < until)
+      AND NOT EXISTS (SELECT FROM @extschema@.credit_idempotency i
+                      WHERE i.idempotency_key = l.idempotency_key AND i.org_id = l.org_id
+                        AND i.operation = 'authorize' AND i.authorization_id = l.authorization_id)
+    GROUP BY k.org_id, k.campaign_id
+  ), total AS (
+    SELECT k.org_id, k.campaign_id, k.used_on, k.authorizations + coalesce(o.authorizations, 0) AS authorizations,
+           k.charged + coalesce(o.charged, 0) AS charged, k.held, k.refunded + coalesce(o.refunded, 0) AS refunded,
+           k.used, k.is_detached, k.over, k.under
+    FROM known k
+    LEFT JOIN keyless o ON o.org_id = k.org_id AND o.campaign_id = k.campaign_id
+
+  -- What was used beyond what is charged, less what open holds and somebody's word explain; or what is charged beyond
+  -- what was used, less refunds and somebody's word.
+  ), compared AS (
+    SELECT t.org_id, t.campaign_id, t.used_on, t.authorizations, t.charged, t.held, t.refunded, t.used, t.is_detached,
+           CASE WHEN t.is_detached THEN 0
+                WHEN t.used > t.charged THEN least(t.charged + coalesce(t.held, 0) + t.under - t.used, 0)
+                ELSE greatest(t.charged - t.refunded - t.over - t.used, 0)
+           END AS difference
+    FROM total t
+    WHERE t.authorizations > 0 OR t.used > 0
   ), judged AS MATERIALIZED (
     SELECT c.*,
            CASE WHEN c.is_detached THEN 'detached'

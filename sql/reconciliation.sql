@@ -233,7 +233,14 @@ BEGIN ATOMIC
     SELECT i.authorization_id
     FROM @extschema@.credit_idempotency i
     WHERE i.campaign_id = settled_authorizations.campaign_id AND i.org_id = settled_authorizations.org_id
-      AND i.campaign_id <> i.idempotency_key AND i.operation = 'authorize')
+      AND i.campaign_id <> i.idempotency_key AND i.operation = 'authorize'
+    UNION ALL
+    -- Its key may have been removed.
+    SELECT o.authorization_id
+    FROM @extschema@.credit_ledger_settled o
+    WHERE o.org_id = settled_authorizations.org_id
+      AND o.created_at < (SELECT r.removed_until FROM @extschema@.credit_key_removal r)
+      AND coalesce(o.campaign_id, o.idempotency_key) = settled_authorizations.campaign_id)
   ORDER BY l.status, l.settled_at DESC, l.authorization_id DESC;
 END;
 COMMENT ON FUNCTION credit_ledger_internal.settled_authorizations(text, text) IS

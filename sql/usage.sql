@@ -148,11 +148,12 @@ CREATE TYPE credit_ledger_internal.campaign_usage AS (
   campaign_id text COLLATE "C",
   used_on     date,
   used        numeric,
+  used_since  timestamptz,
   detail      text
 );
 COMMENT ON TYPE credit_ledger_internal.campaign_usage IS
-  'what a campaign used over its whole life; used_on: it is the usage of that day that names no campaign; detail: '
-  'what is wrong with rows of a source, which count to no campaign';
+  'what a campaign used over its whole life, and since when; used_on: it is the usage of that day that names no '
+  'campaign; detail: what is wrong with rows of a source, which count to no campaign';
 
 CREATE FUNCTION credit_ledger_internal.start_of_day(day date)
   RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
@@ -192,21 +193,22 @@ BEGIN
         credit_ledger_internal.day_of(until - interval '1 microsecond') + 1);
     END IF;
     of_named_campaigns := credit_ledger_internal.of_every_source(
-      'SELECT t.org_id, t.campaign_id, sum(u.quantity) AS quantity
+      'SELECT t.org_id, t.campaign_id, sum(u.quantity) AS quantity, min(u.used_at) AS used_since
        FROM touched t
        JOIN %2$I.%3$I u ON u.org_id = t.org_id COLLATE %4$s AND u.campaign_id = t.campaign_id COLLATE %5$s
        WHERE u.quantity >= 0 AND u.used_at IS NOT NULL
        GROUP BY t.org_id, t.campaign_id');
   END IF;
   of_named_campaigns := coalesce(of_named_campaigns,
-    'SELECT u.org_id, u.campaign_id, u.quantity FROM used u WHERE u.campaign_id IS NOT NULL AND NOT u.is_invalid');
+    'SELECT u.org_id, u.campaign_id, u.quantity, u.used_since FROM used u
+     WHERE u.campaign_id IS NOT NULL AND NOT u.is_invalid');
 
   RETURN QUERY EXECUTE
     'WITH used AS MATERIALIZED (' || credit_ledger_internal.of_every_source(
       'SELECT u.source, u.org_id, u.campaign_id, u.is_invalid,
               CASE WHEN u.campaign_id IS NULL OR u.is_invalid THEN (u.used_at AT TIME ZONE $9)::date END AS used_on,
               bool_or($5 IS NOT NULL OR u.used_at IS NULL OR u.used_at >= $1 AND u.used_at < $2) AS in_window,
-              count(*) AS nrows, sum(u.quantity) AS quantity
+              count(*) AS nrows, sum(u.quantity) AS quantity, min(u.used_at) AS used_since
        FROM (SELECT %1$L::text AS source, u.campaign_id COLLATE "C" AS campaign_id, u.used_at, u.quantity,
                     CASE WHEN octet_length(u.org_id) BETWEEN 1 AND 256 THEN u.org_id COLLATE "C" END AS org_id,
                     coalesce(octet_length(u.org_id), 0) NOT BETWEEN 1 AND 256
@@ -233,15 +235,15 @@ BEGIN
        FROM day d
        WHERE credit_ledger_internal.start_of_day(d.used_on) < $7 OR credit_ledger_internal.start_of_day(d.used_on) >= $8
      ), total AS (
-       SELECT q.org_id, q.campaign_id, sum(q.quantity) AS used
+       SELECT q.org_id, q.campaign_id, sum(q.quantity) AS used, min(q.used_since) AS used_since
        FROM (
          ' || of_named_campaigns || '
          UNION ALL
-         SELECT u.org_id, credit_ledger_internal.campaign_of_day(u.used_on), u.quantity FROM used u
+         SELECT u.org_id, credit_ledger_internal.campaign_of_day(u.used_on), u.quantity, u.used_since FROM used u
          WHERE u.campaign_id IS NULL AND NOT u.is_invalid
          UNION ALL
          ' || credit_ledger_internal.of_every_source(
-      'SELECT d.org_id, d.campaign_id, sum(u.quantity)
+      'SELECT d.org_id, d.campaign_id, sum(u.quantity), min(u.used_at)
        FROM day_elsewhere d
        JOIN %2$I.%3$I u ON u.org_id = d.org_id COLLATE %4$s AND u.campaign_id IS NULL
         AND u.used_at >= d.since AND u.used_at < d.until
@@ -250,12 +252,12 @@ BEGIN
        ) q
        GROUP BY q.org_id, q.campaign_id
      )
-     SELECT t.org_id, t.campaign_id, d.used_on, coalesce(q.used, 0), NULL::text
+     SELECT t.org_id, t.campaign_id, d.used_on, coalesce(q.used, 0), q.used_since, NULL::text
      FROM touched t
      LEFT JOIN day d USING (org_id, campaign_id)
      LEFT JOIN total q USING (org_id, campaign_id)
      UNION ALL
-     SELECT u.org_id, NULL, u.used_on, NULL,
+     SELECT u.org_id, NULL, u.used_on, NULL, NULL,
             format(''usage source "%s": %s rows without a valid org_id, campaign_id, used_at or quantity'', u.source,
               sum(u.nrows))
      FROM used u

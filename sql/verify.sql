@@ -11,7 +11,8 @@ BEGIN ATOMIC
     FROM @extschema@.credit_account a
     WHERE discrepancies.org_id IS NULL OR a.org_id = discrepancies.org_id
   ), ledger AS NOT MATERIALIZED (
-    SELECT l.org_id, l.authorization_id, l.idempotency_key, l.status, l.amount, l.refunded_amount, l.tableoid AS leaf,
+    SELECT l.org_id, l.authorization_id, l.idempotency_key, l.status, l.amount, l.refunded_amount, l.created_at,
+           l.tableoid AS leaf,
            CASE l.status WHEN 'committed' THEN l.amount
                          WHEN 'authorized' THEN coalesce(l.committed_amount, 0)
                          ELSE 0
@@ -150,6 +151,9 @@ BEGIN ATOMIC
     LEFT JOIN @extschema@.credit_idempotency i
       ON i.org_id = l.org_id AND i.operation = 'authorize' AND i.idempotency_key = l.idempotency_key
     WHERE since IS NULL AND i.authorization_id IS DISTINCT FROM l.authorization_id
+      -- A key that was removed may have been used again.
+      AND NOT (l.status <> 'authorized' AND coalesce(i.created_at > l.created_at, true)
+               AND coalesce(l.created_at < (SELECT r.removed_until FROM @extschema@.credit_key_removal r), false))
   UNION ALL
     SELECT r.org_id, 'rows_have_an_account', 'an account', 'none', 'rows in ' || string_agg(DISTINCT r.source, ', ')
     FROM (SELECT l.org_id, 'credit_ledger' AS source FROM ledger l

@@ -106,15 +106,18 @@ BEGIN
   PERFORM credit_ledger_internal.expiring_follow();
   PERFORM @extschema@.credit_check_reconciliation();
 
-  DELETE FROM @extschema@.credit_stat WHERE minute < now() - current_setting('credit_ledger.stat_retention')::interval;
-  DELETE FROM @extschema@.credit_alert
-    WHERE closed_at < now() - current_setting('credit_ledger.alert_retention')::interval;
+  IF (SELECT s.allowed FROM credit_ledger_internal.may_settle() s) THEN
+    PERFORM credit_ledger_internal.remove_rows();
+    IF (SELECT w.launcher_pid IS NULL OR NOT w.enabled FROM @extschema@.credit_worker_status() w) THEN
+      PERFORM credit_ledger_internal.remove_keys(interval '1 second');
+    END IF;
+  END IF;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_maintain() IS
   'what the worker does besides sweeping: drains the counters into credit_stat, opens and closes the alerts of commit '
-  'failures, of late settlement and of credits that expire, removes what is older than credit_ledger.stat_retention '
-  'and alert_retention';
+  'failures, of late settlement and of credits that expire, and removes what is older than the settings '
+  'credit_ledger...._retention say; of idempotency keys, where there is no worker, as many as a second allows';
 
 CREATE FUNCTION @extschema@.credit_worker_status(OUT preloaded boolean, OUT enabled boolean, OUT launcher_pid integer,
     OUT launcher_started_at timestamptz, OUT sweeper_pid integer, OUT last_sweep_at timestamptz,

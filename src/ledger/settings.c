@@ -31,6 +31,9 @@ int cl_sweep_lag_threshold = 5 * 60;
 int cl_expiry_notice = 7 * 24 * 60 * 60;
 int cl_stat_retention = 90 * 24 * 60 * 60;
 int cl_alert_retention = 90 * 24 * 60 * 60;
+int cl_finding_retention = 365 * 24 * 60 * 60;
+int cl_run_retention = 365 * 24 * 60 * 60;
+int cl_idempotency_retention = 0;
 int cl_reconciliation_lookback = 3 * 24 * 60 * 60;
 int cl_reconciliation_overdue_after = 26 * 60 * 60;
 char *cl_reconciliation_time_zone = NULL;
@@ -42,7 +45,10 @@ static const struct config_enum_entry timeout_actions[] = {
 
 static void define_for_callers(void);
 static void define_for_worker(void);
+static void define_for_retention(void);
 static void define_for_reconciliation(void);
+static void define_retention(const char *name, const char *description, const char *detail, int *variable,
+							 int default_value, int minimum);
 static bool check_time_zone(char **newval, void **extra, GucSource source);
 
 PG_FUNCTION_INFO_V1(credit_setting);
@@ -52,6 +58,7 @@ cl_settings_init(void)
 {
 	define_for_callers();
 	define_for_worker();
+	define_for_retention();
 	define_for_reconciliation();
 	MarkGUCPrefixReserved("credit_ledger");
 }
@@ -132,19 +139,35 @@ define_for_worker(void)
 							&cl_expiry_notice,
 							7 * 24 * 60 * 60, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+}
 
-	DefineCustomIntVariable("credit_ledger.stat_retention",
-							"Time for which the rows of credit_stat are kept.",
-							NULL,
-							&cl_stat_retention,
-							90 * 24 * 60 * 60, 1, INT_MAX,
-							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+static void
+define_for_retention(void)
+{
+	const int days = 24 * 60 * 60;
 
-	DefineCustomIntVariable("credit_ledger.alert_retention",
-							"Time for which closed alerts are kept.",
-							NULL,
-							&cl_alert_retention,
-							90 * 24 * 60 * 60, 1, INT_MAX,
+	define_retention("credit_ledger.idempotency_retention",
+					 "Time for which idempotency keys are kept.",
+					 "Zero keeps them for ever. A call that is made again later does its thing again.",
+					 &cl_idempotency_retention, 0, 0);
+	define_retention("credit_ledger.stat_retention", "Time for which the rows of credit_stat are kept.", NULL,
+					 &cl_stat_retention, 90 * days, 1);
+	define_retention("credit_ledger.alert_retention", "Time for which closed alerts are kept.", NULL,
+					 &cl_alert_retention, 90 * days, 1);
+	define_retention("credit_ledger.finding_retention",
+					 "Time for which findings are kept that were adjusted, or that vanished.",
+					 "Those that are open or dismissed are kept for ever.",
+					 &cl_finding_retention, 365 * days, 1);
+	define_retention("credit_ledger.run_retention", "Time for which runs of reconciliation are kept.",
+					 "Those that a finding names are kept as long as that.",
+					 &cl_run_retention, 365 * days, 1);
+}
+
+static void
+define_retention(const char *name, const char *description, const char *detail, int *variable, int default_value,
+				 int minimum)
+{
+	DefineCustomIntVariable(name, description, detail, variable, default_value, minimum, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 }
 

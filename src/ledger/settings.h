@@ -30,9 +30,12 @@ extern int cl_commit_failure_min_sample;
 extern int cl_sweep_lag_threshold; /* seconds */
 extern int cl_expiry_notice;	   /* seconds; 0: never */
 
-/* Seconds for which counts and closed alerts are kept. */
+/* Seconds for which rows are kept: see sql/retention.sql.  Of keys 0: for ever. */
+extern int cl_idempotency_retention;
 extern int cl_stat_retention;
 extern int cl_alert_retention;
+extern int cl_finding_retention;
+extern int cl_run_retention;
 
 /* Reconciliation: see sql/reconciliation.sql; in seconds, and the name of a time zone. */
 extern int cl_reconciliation_lookback;

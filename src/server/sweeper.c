@@ -20,6 +20,7 @@
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "executor/executor.h"
@@ -70,10 +71,12 @@ static Oid ledger_owner(void);
 static bool look_whether_there(void);
 static bool look_whether_to_settle(bool *allowed);
 static Datum call_helper(const char *function);
+static Datum call_helper_for(const char *function, int64 milliseconds);
 static void sweep_batches(clSweep *sweep, clSweepReport *report);
 static void sweep_batch(clSweep *sweep, clSweepReport *report);
 static int next_batch(int rows, int64 milliseconds);
 static void maintain(const clSweepReport *report);
+static void remove_keys(int64 end);
 
 void
 cl_sweeper_main(Datum database)
@@ -170,6 +173,7 @@ sweeper_run(void)
 		ended_by = psprintf("somebody has table \"%s\" locked", NameStr(sweep.locked_table));
 	cl_database_report(&report, ended_by);
 	maintain(&report);
+	remove_keys(sweep.end);
 }
 
 /* ------------------------------------------------------------------------
@@ -281,6 +285,17 @@ call_helper(const char *function)
 	return OidFunctionCall0(LookupFuncName(name, 0, NULL, false));
 }
 
+/* One that takes the time as an interval for which it may work. */
+static Datum
+call_helper_for(const char *function, int64 milliseconds)
+{
+	List *name = list_make2(makeString("credit_ledger_internal"), makeString(pstrdup(function)));
+	Oid types[] = {INTERVALOID};
+	Interval interval = {.time = milliseconds * 1000};
+
+	return OidFunctionCall1(LookupFuncName(name, lengthof(types), types, false), IntervalPGetDatum(&interval));
+}
+
 static void
 sweep_batches(clSweep *sweep, clSweepReport *report)
 {
@@ -350,4 +365,21 @@ maintain(const clSweepReport *report)
 	name = list_make2(makeString(schema), makeString("credit_maintain"));
 	OidFunctionCall0(LookupFuncName(name, 0, NULL, false));
 	transaction_end();
+}
+
+/* Remove old idempotency keys, for a tenth of all time at most, so that callers notice nothing. */
+static void
+remove_keys(int64 end)
+{
+	bool more = cl_idempotency_retention > 0;
+
+	end = Min(end, cl_clock() + Min(RUN_TIME, cl_sweep_interval / 10));
+	while (cl_worker && more && cl_clock() < end)
+	{
+		if (!transaction_begin("removing old idempotency keys"))
+			return;
+		more = DatumGetBool(call_helper_for("remove_keys", BATCH_TIME));
+		transaction_end();
+		CHECK_FOR_INTERRUPTS();
+	}
 }

@@ -205,7 +205,7 @@ SELECT bag_eq(
   $$SELECT c.relname::text, c.relkind::text FROM pg_class AS c JOIN member AS m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
     WHERE c.relkind <> 'c' AND c.relnamespace <> 'credit_ledger_internal'::regnamespace$$,
   $$SELECT name, 'r' FROM string_to_table('credit_account credit_alert credit_entry_default credit_finding credit_finding_part '
-      'credit_idempotency credit_ledger_open credit_ledger_settled_default credit_lot credit_reconciliation_run credit_stat '
+      'credit_idempotency credit_key_removal credit_ledger_open credit_ledger_settled_default credit_lot credit_reconciliation_run credit_stat '
       'credit_usage_source', ' ') AS name
     UNION ALL SELECT name, 'p' FROM string_to_table('credit_entry credit_ledger credit_ledger_settled', ' ') AS name
     UNION ALL SELECT name, 'v' FROM string_to_table('credit_account_overview credit_lot_movement credit_totals', ' ') AS name
