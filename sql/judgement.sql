@@ -81,6 +81,11 @@ AS $$
 DECLARE
   is_named constant boolean := of_campaign IS NOT NULL OR of_finding IS NOT NULL;
   keys_removed_until constant timestamptz := (SELECT r.removed_until FROM @extschema@.credit_key_removal r);
+  -- Of campaigns that were used before, neither key nor authorization may be left.
+  known_since constant timestamptz :=
+    (SELECT least(keys_removed_until, p.until)
+     FROM credit_ledger_internal.put_away_until('credit_ledger_settled') p (until)
+     WHERE keys_removed_until IS NOT NULL AND p.until IS NOT NULL);
 BEGIN
   PERFORM credit_ledger_internal.require_argument('tolerance', tolerance IS NULL);
   IF tolerance < 0 THEN
@@ -186,7 +191,9 @@ BEGIN
   ), total AS (
     SELECT k.org_id, k.campaign_id, k.used_on, k.authorizations + coalesce(o.authorizations, 0) AS authorizations,
            k.charged + coalesce(o.charged, 0) AS charged, k.held, k.refunded + coalesce(o.refunded, 0) AS refunded,
-           k.used, k.is_detached, k.over, k.under
+           k.used, k.over, k.under,
+           k.is_detached OR coalesce(k.used_since < known_since, false)
+                            AND k.used > k.charged + coalesce(o.charged, 0) + coalesce(k.held, 0) AS is_detached
     FROM known k
     LEFT JOIN keyless o ON o.org_id = k.org_id AND o.campaign_id = k.campaign_id
 

@@ -160,11 +160,14 @@ BEGIN ATOMIC
       AND (lot_discrepancies.org_id IS NULL OR e.org_id = lot_discrepancies.org_id)
       AND (since IS NULL OR e.created_at >= since)
   ), ledger AS MATERIALIZED (
-    SELECT l.org_id, l.authorization_id, l.status, l.amount - l.refunded_amount AS amount, l.lots,
+    SELECT l.org_id, l.authorization_id, l.created_at, l.status, l.amount - l.refunded_amount AS amount, l.lots,
            CASE l.status WHEN 'committed' THEN l.lots WHEN 'authorized' THEN l.committed_lots END AS charged_lots
     FROM @extschema@.credit_ledger l
     WHERE (lot_discrepancies.org_id IS NULL OR l.org_id = lot_discrepancies.org_id)
       AND (since IS NULL OR l.created_at >= since OR l.status = 'authorized')
+  ), kept AS (
+    -- Of lots and authorizations that are older, entries may have been put away.
+    SELECT coalesce(credit_ledger_internal.put_away_until('credit_entry'), '-infinity') AS since
   ), lots_of_account AS (
     SELECT l.org_id, sum(l.remaining) AS remaining, sum(l.held) AS held,
            min(coalesce(l.expires_at, 'infinity')) AS first_end
@@ -214,11 +217,12 @@ BEGIN ATOMIC
            'what remains in lot ' || l.lot_no || ' and was absorbed, against its parts of all entries'
     FROM lot l LEFT JOIN of_lot o USING (org_id, lot_no)
     WHERE since IS NULL AND l.remaining + l.absorbed <> coalesce(o.entries, 0)
+      AND l.created_at >= (SELECT k.since FROM kept k)
   UNION ALL
     SELECT l.org_id, 'lot_has_its_grant', format('%s, {{%s,%s}}', l.amount, l.lot_no, l.amount),
            e.amount || ', ' || e.lots::text, 'amount and lots of the grant of lot ' || l.lot_no
     FROM lot l LEFT JOIN entry e ON e.org_id = l.org_id AND e.entry_no = l.lot_no AND e.kind = 'grant'
-    WHERE (since IS NULL OR l.created_at >= since)
+    WHERE (since IS NULL OR l.created_at >= since) AND l.created_at >= (SELECT k.since FROM kept k)
       AND (e.amount IS DISTINCT FROM l.amount OR e.lots IS DISTINCT FROM ARRAY[ARRAY[l.lot_no, l.amount]])
   UNION ALL
     SELECT l.org_id, 'lots_of_charge_are_sum_of_entries', sum(l.charged)::text, sum(l.posted)::text,
@@ -227,10 +231,11 @@ BEGIN ATOMIC
     FROM (SELECT l.org_id, l.authorization_id, l.charged_lots[i][1] AS lot_no, l.charged_lots[i][2] AS charged,
                  0 AS posted
           FROM ledger l CROSS JOIN LATERAL generate_subscripts(l.charged_lots, 1) i
+          WHERE l.created_at >= (SELECT k.since FROM kept k)
           UNION ALL
           SELECT l.org_id, l.authorization_id, e.lot_no, 0, -e.credits
           FROM ledger l JOIN share_of_entry e USING (org_id, authorization_id)
-          WHERE e.kind IN ('commit', 'true_up', 'refund')) l
+          WHERE e.kind IN ('commit', 'true_up', 'refund') AND l.created_at >= (SELECT k.since FROM kept k)) l
     WHERE since IS NULL
     GROUP BY l.org_id, l.authorization_id, l.lot_no
     HAVING sum(l.charged) <> sum(l.posted)

@@ -117,3 +117,123 @@ COMMENT ON FUNCTION @extschema@.credit_create_partitions(integer) IS
   'makes the partitions of credit_ledger_settled and credit_entry for this month (UTC), if the default partition has '
   'no row of it, and for so many to come (1 to 120), where there is none yet; returns those it made. To be called '
   'regularly. Locks the default partitions while it reads them, and gives up if it has to wait for a second (55P03)';
+
+-- What the entries of a partition come to, for each account; nothing if they are no chain, which must not be put away.
+CREATE FUNCTION credit_ledger_internal.carry_entries(leaf regclass)
+  RETURNS boolean LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  leaf_name constant text := (SELECT c.relname::text FROM pg_class c WHERE c.oid = leaf);
+  is_chain boolean;
+BEGIN
+  DELETE FROM @extschema@.credit_entry_carry c WHERE c.partition_name = leaf_name;
+  EXECUTE format($query$
+    WITH part AS MATERIALIZED (
+      SELECT e.org_id, min(e.entry_no) AS first_no, max(e.entry_no) AS last_no, count(*) AS n, sum(e.amount) AS amount
+      FROM %1$s e
+      GROUP BY e.org_id
+    ), carried AS (
+      INSERT INTO @extschema@.credit_entry_carry
+      SELECT $1, p.org_id, p.first_no, p.last_no, p.amount, l.balance_after, coalesce(f.effective_at, f.created_at),
+             coalesce(l.effective_at, l.created_at)
+      FROM part p
+      JOIN %1$s f ON f.org_id = p.org_id AND f.entry_no = p.first_no
+      JOIN %1$s l ON l.org_id = p.org_id AND l.entry_no = p.last_no
+      WHERE p.n = p.last_no - p.first_no + 1 AND f.balance_after - f.amount::numeric + p.amount = l.balance_after
+      RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM part) = (SELECT count(*) FROM carried)
+    $query$, leaf) USING leaf_name INTO is_chain;
+  RETURN is_chain;
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.carry_entries(regclass) IS
+  'for credit_detach_partitions(): keeps what the entries of a partition come to, for each account; false: they do not '
+  'follow from each other';
+
+-- Whatever takes long is done before anything is locked that a call needs. Of settled authorizations, it cannot be
+-- undone meanwhile: no hold is made in the past, and what is final stays so.
+CREATE FUNCTION @extschema@.credit_detach_partitions(older_than interval, parent regclass = NULL)
+  RETURNS SETOF regclass LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+  SET datestyle = 'ISO'
+  SET timezone = 'UTC'
+  SET row_security = off
+  SET lock_timeout = '1s'
+AS $$
+DECLARE
+  made_before timestamptz;
+  leaf record;
+  leaves regclass[] := '{}'::regclass[];
+  may_go boolean;
+BEGIN
+  PERFORM credit_ledger_internal.require_argument('older_than', older_than IS NULL);
+  IF older_than < '0' THEN
+    RAISE invalid_parameter_value USING MESSAGE = format('older_than must not be negative: %s', older_than);
+  END IF;
+  IF parent NOT IN ('@extschema@.credit_ledger_settled'::regclass, '@extschema@.credit_entry'::regclass) THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = format('table %s has no partitions by range of created_at', parent),
+      HINT = 'The parents are credit_ledger_settled and credit_entry.';
+  END IF;
+  made_before := now() - greatest(older_than, credit_ledger_internal.setting('true_up_window')::interval);
+
+  -- In the order in which calls lock the parents.
+  FOR leaf IN
+    SELECT l.* FROM (
+      SELECT i.inhparent::regclass AS parent, i.inhparent = '@extschema@.credit_entry'::regclass AS has_entries,
+             c.oid::regclass AS relation, c.relname AS name, p.relname AS parent_name,
+             (regexp_match(b.bound, 'FROM \(''([^'']+)''\)'))[1]::timestamptz AS lower_bound,
+             (regexp_match(b.bound, 'TO \(''([^'']+)''\)'))[1]::timestamptz AS upper_bound
+      FROM pg_inherits i
+      JOIN pg_class c ON c.oid = i.inhrelid AND c.relkind = 'r'
+      JOIN pg_class p ON p.oid = i.inhparent
+      CROSS JOIN LATERAL pg_get_expr(c.relpartbound, c.oid) b (bound)
+      WHERE i.inhparent IN ('@extschema@.credit_ledger_settled'::regclass, '@extschema@.credit_entry'::regclass)
+        AND (credit_detach_partitions.parent IS NULL OR i.inhparent = credit_detach_partitions.parent)) l
+    WHERE l.upper_bound <= made_before
+    ORDER BY l.has_entries, l.upper_bound
+  LOOP
+    IF leaf.has_entries THEN
+      may_go := credit_ledger_internal.carry_entries(leaf.relation);
+      IF NOT may_go THEN
+        RAISE WARNING 'partition % is not put away: its entries do not follow from each other', leaf.relation
+          USING HINT = 'SELECT * FROM credit_verify() tells which.';
+        DELETE FROM @extschema@.credit_entry_carry c WHERE c.partition_name = leaf.name;
+      END IF;
+    ELSE
+      EXECUTE format('SELECT NOT EXISTS (SELECT FROM @extschema@.credit_ledger_open o WHERE o.created_at < $1) '
+                     'AND NOT EXISTS (SELECT FROM %s s WHERE s.settled_at >= $2)', leaf.relation)
+        USING leaf.upper_bound, made_before INTO may_go;
+    END IF;
+    CONTINUE WHEN NOT may_go;
+    leaves := leaves || leaf.relation;
+    INSERT INTO @extschema@.credit_detached_partition AS d
+    VALUES (leaf.name, leaf.parent_name, leaf.lower_bound, leaf.upper_bound, clock_timestamp())
+    ON CONFLICT (name) DO UPDATE SET parent = excluded.parent, lower_bound = excluded.lower_bound,
+      upper_bound = excluded.upper_bound, detached_at = excluded.detached_at;
+  END LOOP;
+
+  FOR leaf IN
+    SELECT l.relation, d.parent
+    FROM unnest(leaves) WITH ORDINALITY l (relation, place)
+    JOIN pg_class c ON c.oid = l.relation
+    JOIN @extschema@.credit_detached_partition d ON d.name = c.relname
+    ORDER BY l.place
+  LOOP
+    EXECUTE format('ALTER TABLE @extschema@.%I DETACH PARTITION %s', leaf.parent, leaf.relation);
+    RETURN NEXT leaf.relation;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.credit_detach_partitions(interval, regclass) IS
+  'takes partitions whose rows are all older than that out of credit_ledger_settled and credit_entry (or one of them), '
+  'but none that a live hold belongs to or with what was settled since or can still be settled otherwise, and leaves '
+  'them behind as tables of their own; returns those. Balances do not change. Repeated calls: an authorization that '
+  'was put away is LC003 while its key is kept, and made again when it is not; a movement is answered without its '
+  'balance_after. Commits, reverts, refunds and corrections of what was put away are LC003. credit_verify() goes on '
+  'from what the entries put away came to for each account, and holds authorizations and lots that are older than '
+  'them against no entries; reconciliation says detached. ALTER TABLE ... ATTACH PARTITION under the same name undoes '
+  'it. Reads entries before it locks; locks the parents for a moment, and gives up if it has to wait for a second '
+  '(55P03)';

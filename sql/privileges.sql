@@ -49,7 +49,7 @@ DECLARE
     'credit_worker_status}'::text[];
   -- What functions call with the rights of whoever called them. None of it writes.
   helpers constant text[] := '{require_account,require_argument,setting,last_entry_before,discrepancies,misplaced_rows,'
-    'partitioned_tables,lots_ended,lots_expiring,lot_discrepancies,expiry_horizon,'
+    'put_away_until,partitioned_tables,lots_ended,lots_expiring,lot_discrepancies,expiry_horizon,'
     'ownership_repair,judge_campaigns,touched_campaigns,as_bigint,usage,read_usage,of_every_source,'
     'require_usage_columns,campaign_of_day,start_of_day,day_of}'::text[];
   statement text;

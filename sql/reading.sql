@@ -35,16 +35,31 @@ BEGIN ATOMIC
   SELECT credit_ledger_internal.require_account(org_id), credit_ledger_internal.require_argument('at', at IS NULL);
   WITH l AS MATERIALIZED (SELECT credit_ledger_internal.last_entry_before(org_id, at) AS entry_no)
   SELECT coalesce(
-    (SELECT e.balance_after
-     FROM @extschema@.credit_entry e
-     WHERE e.org_id = credit_balance_at.org_id AND e.entry_no <= (SELECT l.entry_no FROM l)
-     ORDER BY e.entry_no DESC
+    (SELECT b.balance_after
+     FROM ((SELECT e.entry_no, e.balance_after
+            FROM @extschema@.credit_entry e
+            WHERE e.org_id = credit_balance_at.org_id AND e.entry_no <= (SELECT l.entry_no FROM l)
+            ORDER BY e.entry_no DESC
+            LIMIT 1)
+           UNION ALL
+           SELECT c.last_entry_no, c.balance_after
+           FROM credit_ledger_internal.entry_carry c
+           WHERE c.org_id = credit_balance_at.org_id AND c.last_entry_no <= (SELECT l.entry_no FROM l)
+             AND c.last_at < at) b
+     ORDER BY b.entry_no DESC
      LIMIT 1),
     -- What came before was detached, or there was nothing.
-    (SELECT e.balance_after - e.amount
-     FROM @extschema@.credit_entry e
-     WHERE e.org_id = credit_balance_at.org_id AND e.entry_no > (SELECT l.entry_no FROM l)
-     ORDER BY e.entry_no
+    (SELECT b.balance_before
+     FROM ((SELECT e.entry_no, e.balance_after - e.amount::numeric AS balance_before
+            FROM @extschema@.credit_entry e
+            WHERE e.org_id = credit_balance_at.org_id AND e.entry_no > (SELECT l.entry_no FROM l)
+            ORDER BY e.entry_no
+            LIMIT 1)
+           UNION ALL
+           SELECT c.last_entry_no, c.balance_after - c.amount
+           FROM credit_ledger_internal.entry_carry c
+           WHERE c.org_id = credit_balance_at.org_id AND c.last_at >= at) b
+     ORDER BY b.entry_no
      LIMIT 1),
     0)
     -- After the last entry, what lots lose by their ends.
@@ -56,7 +71,8 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION @extschema@.credit_balance_at(text, timestamptz) IS
   'tells the balance that an organisation had just before an instant (0 before its first entry), from its entries; of '
-  'an instant to come, what it will be if only lots end; LC002';
+  'an instant to come, what it will be if only lots end; of one among entries that credit_detach_partitions() put '
+  'away, the balance before the first of them; LC002';
 
 CREATE TYPE @extschema@.credit_statement_line AS (
   org_id           text COLLATE "C",

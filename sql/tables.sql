@@ -165,6 +165,59 @@ COMMENT ON TABLE @extschema@.credit_entry_default IS 'entries for which no range
 CREATE INDEX credit_entry_default_created_at_idx ON @extschema@.credit_entry_default USING brin (created_at)
   WITH (autosummarize = on);
 
+-- Partitions that credit_detach_partitions() put away, and for each account what stands for the entries in one.
+
+CREATE TABLE @extschema@.credit_detached_partition (
+  name        text COLLATE "C" NOT NULL,
+  parent      text COLLATE "C" NOT NULL,
+  lower_bound timestamptz,
+  upper_bound timestamptz NOT NULL,
+  detached_at timestamptz NOT NULL,
+  PRIMARY KEY (name)
+);
+COMMENT ON TABLE @extschema@.credit_detached_partition IS
+  'partitions that credit_detach_partitions() put away; one that is attached again under its name counts again';
+COMMENT ON COLUMN @extschema@.credit_detached_partition.lower_bound IS 'NULL: without end';
+
+CREATE TABLE @extschema@.credit_entry_carry (
+  partition_name text COLLATE "C" NOT NULL,
+  org_id         text COLLATE "C" NOT NULL,
+  first_entry_no bigint NOT NULL,
+  last_entry_no  bigint NOT NULL,
+  amount         numeric NOT NULL,
+  balance_after  bigint NOT NULL,
+  first_at       timestamptz NOT NULL,
+  last_at        timestamptz NOT NULL,
+  PRIMARY KEY (org_id, last_entry_no, partition_name)
+);
+COMMENT ON TABLE @extschema@.credit_entry_carry IS
+  'one row an account and partition of entries that was put away: what its entries came to, so that the others are '
+  'proved without them';
+CREATE INDEX credit_entry_carry_partition_name_idx ON @extschema@.credit_entry_carry (partition_name);
+
+CREATE VIEW credit_ledger_internal.partition_away WITH (security_invoker) AS
+SELECT d.name, d.parent, d.lower_bound, d.upper_bound
+FROM @extschema@.credit_detached_partition d
+WHERE NOT EXISTS (
+  SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+  WHERE c.relname = d.name
+    AND i.inhparent IN ('@extschema@.credit_entry'::regclass, '@extschema@.credit_ledger_settled'::regclass));
+COMMENT ON VIEW credit_ledger_internal.partition_away IS 'the partitions that were put away and are not attached again';
+
+CREATE VIEW credit_ledger_internal.entry_carry WITH (security_invoker) AS
+SELECT c.org_id, c.first_entry_no, c.last_entry_no, c.amount, c.balance_after, c.first_at, c.last_at
+FROM @extschema@.credit_entry_carry c JOIN credit_ledger_internal.partition_away p ON p.name = c.partition_name;
+COMMENT ON VIEW credit_ledger_internal.entry_carry IS
+  'what stands for the entries of an account that were put away, a row for each partition';
+
+CREATE FUNCTION credit_ledger_internal.put_away_until(parent text)
+  RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT max(p.upper_bound) FROM credit_ledger_internal.partition_away p WHERE p.parent = put_away_until.parent;
+END;
+COMMENT ON FUNCTION credit_ledger_internal.put_away_until(text) IS
+  'rows of credit_entry or credit_ledger_settled that were made before this instant may have been put away; NULL: none';
+
 CREATE TABLE @extschema@.credit_lot (
   org_id     text COLLATE "C" NOT NULL,
   lot_no     bigint NOT NULL,
@@ -229,6 +282,8 @@ SELECT pg_extension_config_dump('@extschema@.credit_account', '');
 SELECT pg_extension_config_dump('@extschema@.credit_ledger_open', '');
 SELECT pg_extension_config_dump('@extschema@.credit_ledger_settled_default', '');
 SELECT pg_extension_config_dump('@extschema@.credit_entry_default', '');
+SELECT pg_extension_config_dump('@extschema@.credit_detached_partition', '');
+SELECT pg_extension_config_dump('@extschema@.credit_entry_carry', '');
 SELECT pg_extension_config_dump('@extschema@.credit_lot', '');
 SELECT pg_extension_config_dump('@extschema@.credit_idempotency', '');
 

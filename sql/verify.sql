@@ -27,33 +27,50 @@ BEGIN ATOMIC
     FROM @extschema@.credit_entry e
     WHERE (discrepancies.org_id IS NULL OR e.org_id = discrepancies.org_id)
       AND (since IS NULL OR e.created_at >= since)
+  ), carry AS NOT MATERIALIZED (
+    -- Of entries that were put away, what they came to.
+    SELECT c.* FROM credit_ledger_internal.entry_carry c
+    WHERE discrepancies.org_id IS NULL OR c.org_id = discrepancies.org_id
   ), entry_before AS (
     -- Of each account the one that is older than since.
     SELECT b.org_id, b.entry_no, b.amount, b.balance_after, b.at
     FROM (SELECT e.org_id, min(e.entry_no) AS first FROM entry e GROUP BY e.org_id) f
     CROSS JOIN LATERAL (
-      SELECT b.org_id, b.entry_no, b.amount, b.balance_after, coalesce(b.effective_at, b.created_at) AS at
-      FROM @extschema@.credit_entry b
-      WHERE b.org_id = f.org_id AND b.entry_no < f.first
-      ORDER BY b.entry_no DESC
+      (SELECT b.org_id, b.entry_no, b.amount, b.balance_after, coalesce(b.effective_at, b.created_at) AS at
+       FROM @extschema@.credit_entry b
+       WHERE b.org_id = f.org_id AND b.entry_no < f.first
+       ORDER BY b.entry_no DESC
+       LIMIT 1)
+      UNION ALL
+      SELECT c.org_id, c.last_entry_no, c.amount, c.balance_after, c.last_at
+      FROM credit_ledger_internal.entry_carry c
+      WHERE c.org_id = f.org_id AND c.last_entry_no < f.first
+      ORDER BY 2 DESC
       LIMIT 1) b
     WHERE since IS NOT NULL
   ), link AS MATERIALIZED (
     -- Entries that do not follow from the one before, and the last of each account.
     SELECT c.*
     FROM (
-      SELECT e.org_id, e.entry_no, e.amount, e.balance_after, e.at, e.is_read,
+      SELECT e.org_id, e.first_no, e.entry_no, e.amount, e.balance_after, e.first_at, e.is_read,
              lag(e.entry_no, 1, 0::bigint) OVER chain AS entry_no_before,
              lag(e.balance_after, 1, 0::bigint) OVER chain AS balance_before,
              lag(e.at, 1, '-infinity') OVER chain AS at_before,
              lead(e.entry_no) OVER chain IS NULL AS is_last
-      FROM (SELECT e.org_id, e.entry_no, e.amount, e.balance_after, e.at, true AS is_read FROM entry e
+      FROM (SELECT e.org_id, e.entry_no AS first_no, e.entry_no, e.amount::numeric AS amount, e.balance_after,
+                   e.at AS first_at, e.at, true AS is_read
+            FROM entry e
             UNION ALL
-            SELECT b.org_id, b.entry_no, b.amount, b.balance_after, b.at, false FROM entry_before b) e
+            SELECT c.org_id, c.first_entry_no, c.last_entry_no, c.amount, c.balance_after, c.first_at, c.last_at, true
+            FROM carry c
+            WHERE since IS NULL
+            UNION ALL
+            SELECT b.org_id, b.entry_no, b.entry_no, b.amount, b.balance_after, b.at, b.at, false
+            FROM entry_before b) e
       WINDOW chain AS (PARTITION BY e.org_id ORDER BY e.entry_no)) c
     WHERE c.is_last
-       OR c.is_read AND (c.entry_no <> c.entry_no_before + 1 OR c.at < c.at_before
-                         OR c.balance_after <> c.balance_before::numeric + c.amount)
+       OR c.is_read AND (c.first_no <> c.entry_no_before + 1 OR c.first_at < c.at_before
+                         OR c.balance_after <> c.balance_before + c.amount)
   ), last_of_account AS (
     SELECT a.org_id, a.balance, a.last_entry_no AS expected_no, coalesce(e.entry_no, 0) AS entry_no,
            coalesce(e.balance_after, 0) AS balance_after
@@ -63,8 +80,12 @@ BEGIN ATOMIC
     SELECT a.org_id, a.balance, a.last_entry_no, coalesce(e.entry_no, 0), coalesce(e.balance_after, 0)
     FROM account a
     LEFT JOIN LATERAL (
-      SELECT e.entry_no, e.balance_after FROM @extschema@.credit_entry e WHERE e.org_id = a.org_id
-      ORDER BY e.entry_no DESC
+      (SELECT e.entry_no, e.balance_after FROM @extschema@.credit_entry e WHERE e.org_id = a.org_id
+       ORDER BY e.entry_no DESC
+       LIMIT 1)
+      UNION ALL
+      SELECT c.last_entry_no, c.balance_after FROM credit_ledger_internal.entry_carry c WHERE c.org_id = a.org_id
+      ORDER BY 1 DESC
       LIMIT 1) e ON true
     WHERE since IS NOT NULL AND a.updated_at >= since
   ), unequal AS MATERIALIZED (
@@ -79,7 +100,11 @@ BEGIN ATOMIC
   ), discrepancy (org_id, check_name, expected, actual, detail) AS (
     SELECT a.org_id, 'balance_is_sum_of_entries', coalesce(e.total, 0)::text, a.balance::text,
            'credit_account.balance against the sum of the account''s entries'
-    FROM account a LEFT JOIN (SELECT e.org_id, sum(e.amount) AS total FROM entry e GROUP BY e.org_id) e USING (org_id)
+    FROM account a
+    LEFT JOIN (SELECT e.org_id, sum(e.amount) AS total
+               FROM (SELECT e.org_id, sum(e.amount) AS amount FROM entry e GROUP BY e.org_id
+                     UNION ALL SELECT c.org_id, c.amount FROM carry c) e
+               GROUP BY e.org_id) e USING (org_id)
     WHERE since IS NULL AND a.balance <> coalesce(e.total, 0)
   UNION ALL
     SELECT a.org_id, 'balance_is_last_balance_after', a.balance_after::text, a.balance::text,
@@ -92,20 +117,20 @@ BEGIN ATOMIC
     FROM last_of_account a
     WHERE a.expected_no <> a.entry_no
   UNION ALL
-    SELECT e.org_id, 'entry_no_without_gap', (e.entry_no_before + 1)::text, e.entry_no::text,
+    SELECT e.org_id, 'entry_no_without_gap', (e.entry_no_before + 1)::text, e.first_no::text,
            'the entry after entry ' || e.entry_no_before
     FROM link e
-    WHERE e.is_read AND e.entry_no <> e.entry_no_before + 1
+    WHERE e.is_read AND e.first_no <> e.entry_no_before + 1
   UNION ALL
-    SELECT e.org_id, 'balance_after_chain', (e.balance_before::numeric + e.amount)::text, e.balance_after::text,
+    SELECT e.org_id, 'balance_after_chain', (e.balance_before + e.amount)::text, e.balance_after::text,
            'balance_after of entry ' || e.entry_no || ' against the one before + amount'
     FROM link e
-    WHERE e.is_read AND e.balance_after <> e.balance_before::numeric + e.amount
+    WHERE e.is_read AND e.balance_after <> e.balance_before + e.amount
   UNION ALL
-    SELECT e.org_id, 'entries_in_order_of_time', 'not before ' || e.at_before, e.at::text,
-           'the instant of entry ' || e.entry_no || ' against the one before'
+    SELECT e.org_id, 'entries_in_order_of_time', 'not before ' || e.at_before, e.first_at::text,
+           'the instant of entry ' || e.first_no || ' against the one before'
     FROM link e
-    WHERE e.is_read AND e.at < e.at_before
+    WHERE e.is_read AND e.first_at < e.at_before
   UNION ALL
     SELECT a.org_id, 'held_is_sum_of_open', coalesce(o.held, 0)::text, a.held::text,
            'credit_account.held against the sum of the account''s open authorizations'
@@ -125,6 +150,8 @@ BEGIN ATOMIC
       SELECT l.status, l.charged, l.refunded
       FROM ledger l
       WHERE l.authorization_id = u.authorization_id AND l.org_id = u.org_id
+        -- Of older ones, entries may have been put away.
+        AND l.created_at >= coalesce((SELECT credit_ledger_internal.put_away_until('credit_entry')), '-infinity')
       OFFSET 0) l
     WHERE u.places = 1
   UNION ALL
