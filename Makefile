@@ -1,5 +1,5 @@
 # make, make install, make installcheck: build, install and test the extension with PG_CONFIG, as any PGXS extension.
-# make demo, make test, make test-assert, make test-fuzz, make bench: need nothing but Debian. They install the packages
+# make demo, make demo-http, make test, make test-assert, make test-fuzz, make bench: need nothing but Debian. They install the packages
 # they need, then work in a throwaway copy of the server (scripts/with-server).
 
 EXTENSION = credit_ledger
@@ -41,6 +41,10 @@ demo:
 	scripts/install-packages demo
 	demo/with-server demo/run
 
+demo-http:
+	scripts/install-packages http
+	scripts/with-server examples/http/demo
+
 test:
 	scripts/install-packages test
 	test/run
@@ -64,4 +68,4 @@ bench:
 format:
 	clang-format-19 -i src/*.c src/*.h src/*/*.c src/*/*.h
 
-.PHONY: bench demo format test test-assert test-fuzz test-names
+.PHONY: bench demo demo-http format test test-assert test-fuzz test-names
