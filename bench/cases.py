@@ -4,7 +4,9 @@ Sides are interleaved: every round measures each of them, starting with another 
 on the machine hits all of them alike. Two figures of the same round are comparable; the report takes ratios of those.
 """
 
+import contextlib
 import re
+import threading
 from dataclasses import dataclass, field, replace
 
 from counting import counting
@@ -15,6 +17,8 @@ BATCH = 1000
 LOT_ORGANISATIONS = 1000
 CALLS_A_SECOND = 10    # of a batch, roughly what the slowest side can do
 EXPIRED = 10000
+CYCLES = 10
+SPAN_DAYS = 365
 
 
 @dataclass(frozen=True)
@@ -248,9 +252,7 @@ def history_upkeep(bench, sides):
     """What the run left to vacuum, how big it made the tables that must stay small, and whether all of it adds up."""
     for side in sides:
         for table in ("credit_account", "credit_ledger_open", "credit_ledger_settled", "credit_entry", "credit_idempotency"):
-            size = value(side.database, f"""
-                SELECT sum(pg_total_relation_size(part))
-                FROM (SELECT '{table}'::regclass UNION SELECT relid FROM pg_partition_tree('{table}')) t (part)""",
+            size = value(side.database, f"SELECT sum(pg_total_relation_size(part)) FROM ({parts_of(table)}) t (part)",
                          side.search_path)
             bench.emit("history_upkeep", side.name, f"{table}, MB with indexes", 1, int(size) / 1e6)
             bench.emit("history_upkeep", side.name, f"{table}, ms of VACUUM", 1, timed(side, f"VACUUM {table}"))
@@ -293,6 +295,85 @@ def reconciliation(bench):
             END $$"""))
 
 
+def kept_small(bench):
+    """Ten cycles, in each of which a tenth of bench.history comes in and a tenth grows too old: its keys are removed, while
+    the rate of 16 clients is measured with and without, its partitions put away and dropped.
+
+    Time passes by the retention getting shorter. The keys are removed for a tenth of the time, as the worker does it; what
+    is left when the rate has been measured is removed at once.
+    """
+    without, removing = (replace(EXTENSION, name=name, database="kept") for name in ("nothing removed", "keys removed"))
+    bench.make_database(without.database)
+    psql(without.database, file="partitions.sql", search_path="extension")
+    psql(without.database, file="history.sql", search_path="extension", rows=bench.history, span=f"{SPAN_DAYS} days")
+    psql(without.database, "VACUUM (FREEZE, ANALYZE)")
+    warm_up([without], ORGANISATIONS)
+    emit_kept(bench, without, "before", 1)
+    for cycle in range(1, CYCLES + 1):
+        coming = bench.history // CYCLES
+        kept_for = f"{max(SPAN_DAYS * 24 * (CYCLES - cycle) // CYCLES, 1)} hours"
+        with bench.setting("credit_ledger.idempotency_retention", kept_for.replace(" hours", "h")):
+            for side in (without, removing) if cycle % 2 else (removing, without):
+                with removing_keys(side) if side is removing else contextlib.nullcontext():
+                    result = pgbench(side.database, side.script, 16, side.search_path, seconds=bench.seconds,
+                                     orgs=ORGANISATIONS)
+                bench.emit("kept_small", side.name, "pairs/s", cycle, result.per_second)
+                coming -= len(result.latencies_ms)
+            keys = count_keys(removing)
+            milliseconds = timed(removing, "DO $$ BEGIN PERFORM credit_ledger_internal.remove_keys('1 hour'); END $$")
+            removed = keys - count_keys(removing)
+            if removed > 1000:
+                bench.emit("kept_small", removing.name, "us/key", cycle, milliseconds * 1000 / removed)
+        charge_many(without, f"kept-{cycle}", coming)
+        psql(removing.database, f"SELECT format('DROP TABLE %s', credit_detach_partitions('{kept_for}')) \\gexec",
+             search_path="extension,pg_catalog")
+        psql(removing.database, "VACUUM")
+        emit_kept(bench, without, f"cycle {cycle}", 1)
+    psql(without.database, "DO $$ BEGIN IF EXISTS (SELECT FROM credit_verify()) THEN RAISE 'the ledger is not sound'; END IF; END $$",
+         search_path="extension")
+
+
+def emit_kept(bench, side, when, number):
+    for table in ("credit_ledger_settled", "credit_entry", "credit_idempotency"):
+        size = value(side.database, f"SELECT sum(pg_total_relation_size(part)) FROM ({parts_of(table)}) t (part)", "extension")
+        bench.emit("kept_small_size", when, f"{table}, MB with indexes", number, int(size) / 1e6)
+
+
+def parts_of(table):
+    return f"SELECT '{table}'::regclass UNION SELECT relid FROM pg_partition_tree('{table}')"
+
+
+def count_keys(side):
+    return int(value(side.database, "SELECT count(*) FROM extension.credit_idempotency"))
+
+
+def charge_many(side, name, charges):
+    for first in range(1, charges + 1, BATCH):
+        psql(side.database, f"""
+            SET synchronous_commit = off;
+            SELECT count(*)
+            FROM (SELECT array_agg('org-' || 1 + i % {ORGANISATIONS}) AS orgs, array_agg(90::bigint) AS amounts,
+                         array_agg('{name}-' || i) AS campaigns
+                  FROM generate_series({first}, {min(first + BATCH - 1, charges)}) i) batch,
+                 credit_charge_many(batch.orgs, batch.amounts, batch.campaigns)""", search_path=side.search_path)
+
+
+@contextlib.contextmanager
+def removing_keys(side):
+    """Removes keys as the worker does with a sweep_interval of a second: for a tenth of it."""
+    ended = threading.Event()
+
+    def work():
+        while not ended.wait(0.9):
+            psql(side.database, "SELECT credit_ledger_internal.remove_keys('100 ms')")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
+
+
 CASES = {
     "spread_1": spread(1),
     "spread_16": spread(16),
@@ -307,6 +388,7 @@ CASES = {
     "skipped": skipped,
     "wal": wal,
     "history": history,
+    "kept_small": kept_small,
     "reconciliation": reconciliation,
     "counting": counting,
 }

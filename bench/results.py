@@ -22,6 +22,8 @@ TITLES = {
     "history_sweep": "credit_sweep of 10,000 expired holds",
     "history_orphans": "the runbook's orphan query",
     "history_upkeep": "the tables after the cases with history",
+    "kept_small": "authorize + commit while old keys are removed: 16 clients, 10,000 organisations",
+    "kept_small_size": "the tables over ten cycles in which as much goes as comes",
     "reconciliation": "reconciliation of a day, by itself and after nineteen others",
     "counting": "authorize + commit in one session, with and without the counters",
 }
@@ -96,6 +98,9 @@ COMPARISONS = [
     Comparison("history_sweep", "ms right after a checkpoint", "history", "empty"),
     Comparison("history_sweep", "ms right after a checkpoint", "history, one partition", "empty"),
     Comparison("history_orphans", "ms", "history", "empty", at_most=1.2),
+    Comparison("kept_small", "pairs/s", "keys removed", "nothing removed", at_least=0.9),
+    *(Comparison("kept_small_size", f"{table}, MB with indexes", "cycle 10", "cycle 5", at_most=1.1)
+      for table in ("credit_ledger_settled", "credit_entry", "credit_idempotency")),
     Comparison("reconciliation", "ms", "twenty_days", "day"),
     Comparison("counting", "instructions/pair", "counted", "not counted", at_most=1.01),
     Comparison("counting", "instructions/pair", "counted, watched", "counted"),

@@ -37,7 +37,7 @@ CREATE FUNCTION credit_ledger_internal.remove_keys(time_limit interval)
 AS $$
 DECLARE
   pages_a_step constant bigint := 32::bigint;
-  retention constant interval := current_setting('credit_ledger.idempotency_retention')::interval;
+  retention constant interval := credit_ledger_internal.setting('idempotency_retention')::interval;
   made_before constant timestamptz := now() - retention;
   step_until constant timestamptz := clock_timestamp() + time_limit;
   walk @extschema@.credit_key_removal;
