@@ -17,6 +17,7 @@
 #include "server/durability.h"
 #include "server/failures.h"
 #include "ledger/settings.h"
+#include "ledger/shard.h"
 #include "server/launcher.h"
 #include "server/outcomes.h"
 #include "server/shared.h"
@@ -32,6 +33,7 @@ _PG_init(void)
 	cl_settings_init();
 	cl_shape_init();
 	cl_catalog_init();
+	cl_shard_init();
 	cl_durability_init();
 	cl_outcomes_init();
 	cl_counters_init();

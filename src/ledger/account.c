@@ -23,6 +23,7 @@
 #include "ledger/errors.h"
 #include "ledger/identifier.h"
 #include "ledger/low_balance.h"
+#include "ledger/shard.h"
 #include "table/find.h"
 #include "table/write.h"
 
@@ -100,7 +101,7 @@ static void account_read_terms(clAccount *account);
 static void account_begin(clAccount *account);
 static void account_set_int64(clAccount *account, int column, int64 value);
 static void account_require_range(const clAccount *account);
-pg_noreturn static void raise_account_not_found(const text *org_id);
+pg_noreturn static void raise_account_not_found(clUnit *unit, text *org_id);
 
 /* ------------------------------------------------------------------------
  * Locking and storing
@@ -118,7 +119,7 @@ void
 cl_account_lock_next(clUnit *unit, text *org_id, clAccount *account)
 {
 	if (account_find_and_lock(unit, org_id, false, account) != CL_LOCKED)
-		raise_account_not_found(org_id);
+		raise_account_not_found(unit, org_id);
 }
 
 void
@@ -127,6 +128,8 @@ cl_account_lock_or_create(clUnit *unit, text *org_id, clAccount *account)
 	while (account_find_and_lock(unit, org_id, false, account) != CL_LOCKED)
 	{
 		CHECK_FOR_INTERRUPTS();
+		cl_unit_refresh(unit);
+		cl_shard_require_not_moved(unit, org_id);
 		account_create(unit, org_id, account);
 		cl_unit_refresh(unit);
 	}
@@ -209,6 +212,9 @@ account_find_and_lock(clUnit *unit, text *org_id, bool skip_locked, clAccount *a
 	clLockResult result;
 
 	account->rel = account_relation(unit);
+	if (skip_locked && !cl_shard_has(unit, org_id))
+		return CL_LOCK_GONE;
+	cl_shard_require(unit, org_id);
 	result = cl_relation_find_and_lock(unit, account->rel, 1, &key, account_hint(org_id), &account->row, skip_locked);
 	if (result != CL_LOCKED)
 		return result;
@@ -222,8 +228,9 @@ cl_account_get(clUnit *unit, text *org_id, clAccount *account)
 	clKey key = account_key(org_id);
 
 	account->rel = account_relation(unit);
+	cl_shard_require(unit, org_id);
 	if (!cl_relation_find(unit, account->rel, 1, &key, account_hint(org_id), &account->row))
-		raise_account_not_found(org_id);
+		raise_account_not_found(unit, org_id);
 	account_begin(account);
 }
 
@@ -431,8 +438,9 @@ account_require_range(const clAccount *account)
 }
 
 static void
-raise_account_not_found(const text *org_id)
+raise_account_not_found(clUnit *unit, text *org_id)
 {
+	cl_shard_require_not_moved(unit, org_id);
 	ereport(ERROR,
 			(errcode(ERRCODE_CL_ACCOUNT_NOT_FOUND),
 			 errmsg("organisation \"%s\" has no account", text_to_cstring(org_id)),

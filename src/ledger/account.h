@@ -50,7 +50,8 @@ typedef struct clAccount
 /*
  * Lock an account, waiting for whoever has it, and refresh the unit.  The
  * first raises LC002 where there is none, the second makes it, the third
- * returns false where there is none or somebody else holds it.
+ * returns false where there is none or somebody else holds it.  LC010 where
+ * the organisation is not this database's; the third returns false.
  *
  * To lock several, call the fourth for each, in the order of org_id, and
  * refresh the unit after the last.

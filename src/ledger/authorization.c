@@ -19,6 +19,7 @@
 #include "ledger/authorization.h"
 #include "ledger/authorization_id.h"
 #include "ledger/errors.h"
+#include "ledger/shard.h"
 #include "table/partition.h"
 #include "table/write.h"
 
@@ -116,6 +117,7 @@ cl_authorization_get(clUnit *unit, text *authorization_id, clAuthorization *auth
 	{
 		char *foreign = cl_authorization_foreign_leaves(unit);
 
+		cl_shard_require_authorization(authorization_id);
 		ereport(ERROR,
 				(errcode(ERRCODE_CL_AUTHORIZATION_NOT_FOUND),
 				 errmsg("authorization \"%s\" does not exist", text_to_cstring(authorization_id)),

@@ -18,10 +18,14 @@
 
 extern text *cl_authorization_id_make(TimestampTz created_at, const text *org_id);
 
+/* 16 bits that say which shard an organisation belongs to, in the identifiers of its authorizations, too. */
+extern uint32 cl_organisation_hash(const text *org_id);
+
 /*
- * The millisecond an identifier was made in; false for identifiers of other
- * forms, which imported rows may have.
+ * The millisecond an identifier was made in, and the hash of its organisation; false
+ * for identifiers of other forms, which imported rows may have.
  */
 extern bool cl_authorization_id_time(const text *authorization_id, TimestampTz *created_at);
+extern bool cl_authorization_id_hash(const text *authorization_id, uint32 *hash);
 
 #endif /* CL_AUTHORIZATION_ID_H */

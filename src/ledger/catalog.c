@@ -27,6 +27,8 @@ static const char *const table_names[CL_NTABLES] = {
 	[CL_TABLE_ENTRY] = "credit_entry",
 	[CL_TABLE_IDEMPOTENCY] = "credit_idempotency",
 	[CL_TABLE_LOT] = "credit_lot",
+	[CL_TABLE_SHARD] = "credit_shard",
+	[CL_TABLE_MOVED] = "credit_account_moved",
 };
 
 static const char *const type_names[CL_NTYPES] = {

@@ -19,10 +19,12 @@ typedef enum clTableId
 	CL_TABLE_SETTLED, /* credit_ledger_settled, partitioned */
 	CL_TABLE_ENTRY,	  /* credit_entry, partitioned */
 	CL_TABLE_IDEMPOTENCY,
-	CL_TABLE_LOT
+	CL_TABLE_LOT,
+	CL_TABLE_SHARD,
+	CL_TABLE_MOVED /* credit_account_moved */
 } clTableId;
 
-#define CL_NTABLES (CL_TABLE_LOT + 1)
+#define CL_NTABLES (CL_TABLE_MOVED + 1)
 
 typedef enum clTypeId
 {

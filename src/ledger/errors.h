@@ -26,5 +26,6 @@
 #define ERRCODE_CL_REFUND_EXCEEDS_COMMITTED		MAKE_SQLSTATE('L', 'C', '0', '0', '8')
 
 #define ERRCODE_CL_LOT_NOT_OPEN MAKE_SQLSTATE('L', 'C', '0', '0', '9')
+#define ERRCODE_CL_WRONG_SHARD	MAKE_SQLSTATE('L', 'C', '0', '1', '0')
 
 #endif /* CL_ERRORS_H */

@@ -126,6 +126,12 @@ INSERT INTO expected VALUES
    'reconcile_schedule text DEFAULT ''0 3 * * *'', tolerance bigint DEFAULT 10, '
    'reconcile_all_schedule text DEFAULT ''0 5 * * 0''',
    'bigint', 'v', 'u', 'operator'),
+  ('credit_shard_configure',
+   'shard integer, of integer',
+   'void', 'v', 'u', 'operator'),
+  ('credit_shard_remove',
+   'max_accounts integer DEFAULT 100',
+   'integer', 'v', 'u', 'operator'),
   ('credit_statement',
    'org_id text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, '
    'after_entry_no bigint DEFAULT NULL, max_rows integer DEFAULT NULL',
@@ -197,7 +203,7 @@ SELECT bag_eq(
   'SELECT name FROM function WHERE security_definer AND NOT is_helper',
   $$VALUES ('credit_usage_source_register'), ('credit_usage_source_unregister'), ('credit_run_reconciliation'),
            ('credit_resolve_finding'), ('credit_check_reconciliation'), ('credit_create_partition'), ('credit_create_partitions'),
-           ('credit_detach_partitions'), ('credit_maintain')$$,
+           ('credit_detach_partitions'), ('credit_maintain'), ('credit_shard_configure'), ('credit_shard_remove')$$,
   'only what writes tables by SQL is SECURITY DEFINER: elsewhere EXECUTE is the gate');
 SELECT is_empty(
   $$SELECT name FROM function WHERE security_definer AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (settings), false)$$,
@@ -207,7 +213,7 @@ SELECT is_empty('SELECT name FROM function GROUP BY name HAVING count(*) > 1', '
 SELECT bag_eq(
   $$SELECT c.relname::text, c.relkind::text FROM pg_class AS c JOIN member AS m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
     WHERE c.relkind <> 'c' AND c.relnamespace <> 'credit_ledger_internal'::regnamespace$$,
-  $$SELECT name, 'r' FROM string_to_table('credit_account credit_alert credit_detached_partition credit_entry_carry credit_entry_default credit_finding credit_finding_part '
+  $$SELECT name, 'r' FROM string_to_table('credit_account credit_account_moved credit_shard credit_alert credit_detached_partition credit_entry_carry credit_entry_default credit_finding credit_finding_part '
       'credit_idempotency credit_key_removal credit_ledger_open credit_ledger_settled_default credit_lot credit_reconciliation_run credit_stat '
       'credit_usage_source', ' ') AS name
     UNION ALL SELECT name, 'p' FROM string_to_table('credit_entry credit_ledger credit_ledger_settled', ' ') AS name
