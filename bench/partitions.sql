@@ -1,5 +1,5 @@
--- Gives the extension's tables a partition a month, a year back and to the middle of the newest month: as README's Growth
--- has it, with a ledger that is as old as the history. Wants search_path = extension and no settled authorizations yet.
+-- Gives the extension's tables a partition a month, a year back and to the middle of the newest month: as Growth in
+-- docs/concepts.md has it, with a ledger that is as old as the history. Wants search_path = extension and no settled authorizations yet.
 
 -- The opening grants move from the default partition, which must hold no row of the newest month.
 SET session_replication_role = replica;

@@ -4,8 +4,8 @@
  *	  The SQLSTATEs of the ledger, class LC.
  *
  * Each is raised by one guard function, in the room that knows the values it
- * shows; README.md lists them for users.  Bad arguments use the standard
- * codes (see arguments.h).
+ * shows; docs/reference.md lists them for users.  Bad arguments use the
+ * standard codes (see arguments.h).
  *
  *-------------------------------------------------------------------------
  */
