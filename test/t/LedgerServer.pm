@@ -37,7 +37,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(fails_with indexes_are_sound is_sound kill_server new_server rows set_clock set_synchronous_standby
+our @EXPORT = qw(fails_with indexes_are_sound is_sound kill_every_process kill_server new_server rows set_clock set_synchronous_standby
   start_under_clock);
 
 # A running server with these settings. %init goes to PostgreSQL::Test::Cluster's init.
@@ -52,9 +52,17 @@ sub new_server
 	return $node;
 }
 
-# Kills every process of the server, and starts it again when they have gone. They all work in the data directory; one
-# that was born last may wait forever for a lock of one that was killed first.
+# Kills every process of the server, and starts it again when they have gone.
 sub kill_server
+{
+	my ($node) = @_;
+
+	kill_every_process($node);
+	return $node->start;
+}
+
+# They all work in the data directory; one that was born last may wait forever for a lock of one that was killed first.
+sub kill_every_process
 {
 	my ($node) = @_;
 	my $directory = abs_path($node->data_dir);
@@ -66,7 +74,7 @@ sub kill_server
 		my @processes =
 		  grep { (readlink("/proc/$_/cwd") // '') eq $directory } map { basename($_) } glob('/proc/[0-9]*');
 
-		return $node->start unless @processes || kill(0, $postmaster);
+		return unless @processes || kill(0, $postmaster);
 		kill 'KILL', @processes;
 		usleep(10_000);
 	}

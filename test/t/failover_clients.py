@@ -1,0 +1,90 @@
+"""Clients of 013_failover.pl. Each authorizes and commits, again and again, on one of two organisations; what was not answered
+it repeats until it is, through whatever happens to the server. Of every third authorization it leaves the settling to the
+timeout, and every fifth call it repeats although it was answered. Answers are lines of standard output, for COPY.
+
+    failover_clients.py --clients N --stop FILE CONNECTION
+
+They end when FILE is there.
+"""
+
+import argparse
+import os
+import sys
+import threading
+import time
+
+import psycopg2
+
+DEADLINE = 60  # seconds for one answer
+lock = threading.Lock()
+
+
+class Client:
+    def __init__(self, number, connection_string):
+        self.number = number
+        self.connection_string = connection_string
+        self.connection = None
+
+    def ask(self, statement, arguments):
+        """The row that answers a call, however often it has to be made."""
+        until = time.monotonic() + DEADLINE
+        while True:
+            try:
+                if self.connection is None:
+                    self.connection = psycopg2.connect(self.connection_string)
+                    self.connection.autocommit = True
+                with self.connection.cursor() as cursor:
+                    cursor.execute(statement, arguments)
+                    return cursor.fetchone()
+            except psycopg2.OperationalError as error:
+                if time.monotonic() > until:
+                    raise SystemExit(f"client {self.number}: no answer: {error}") from error
+                if self.connection is not None:
+                    self.connection.close()
+                self.connection = None
+                time.sleep(0.02)
+
+    def tell(self, operation, key, answer):
+        with lock:
+            print(self.number, operation, key, *(str(a) for a in answer), "", sep="\t", flush=True)
+
+    def work(self, stop):
+        n = 0
+        while not os.path.exists(stop):
+            n += 1
+            key = f"{self.number}-{n}"
+            organisation = "hot" if self.number % 2 else "cold"
+            for _ in range(2 if n % 5 == 0 else 1):
+                held = self.ask("EXECUTE hold (%s, 10, %s, %s)",
+                                (organisation, key, "200 ms" if n % 3 == 0 else "1 hour"))
+                self.tell("authorize", key, held)
+            if n % 3 != 0:
+                for _ in range(2 if n % 5 == 1 else 1):
+                    self.tell("commit", key, self.ask("EXECUTE settle (%s, 7)", (held[0],)))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--clients", type=int, required=True)
+    parser.add_argument("--stop", required=True)
+    parser.add_argument("connection")
+    parsed = parser.parse_args()
+    failed = []
+
+    def run(client):
+        try:
+            client.work(parsed.stop)
+        except BaseException as error:
+            failed.append(error)
+            print(error, file=sys.stderr, flush=True)
+            raise
+
+    threads = [threading.Thread(target=run, args=(Client(number, parsed.connection),)) for number in range(1, parsed.clients + 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.exit(1 if failed else 0)
+
+
+main()
