@@ -3,7 +3,7 @@
     PGDATABASE=app PGUSER=credits_api CREDITS_API_KEYS=keys uvicorn credits_api:app
 
 CREDITS_API_KEYS names a file with a line for each key: a role, and the SHA-256 of the key. Every statement of a request
-runs as the role of its key, so PostgreSQL refuses what the key may not do. Where libpq's variables lead is the database.
+runs as the role of its key, so PostgreSQL refuses what the key may not do. libpq's variables say where the database is.
 """
 
 import asyncio
@@ -69,7 +69,8 @@ def refusal_of(error: Exception) -> Refusal:
 
 def problem(refusal: Refusal) -> JSONResponse:
     code = refusal.more.get("sqlstate")
-    content = {"type": f"urn:sqlstate:{code}" if code else "about:blank", "title": refusal.title, "status": refusal.status}
+    kind = f"urn:sqlstate:{code}" if code else "about:blank"
+    content = {"type": kind, "title": refusal.title, "status": refusal.status}
     content.update({name: value for name, value in refusal.more.items() if value is not None})
     headers = {503: {"Retry-After": "1"}, 401: {"WWW-Authenticate": "X-API-Key"}}.get(refusal.status)
     return JSONResponse(content, refusal.status, headers, "application/problem+json")
@@ -307,7 +308,7 @@ async def close_pools():
 
 
 class Door:
-    """Lets no body in that is larger than any call needs, and leaves %2F in a path, as in acme%2Fsms, to its segment."""
+    """Lets no body in that is larger than any call needs, and leaves %2F in a path, as in acme%2Fsms, where it is."""
 
     def __init__(self, app):
         self.app = app

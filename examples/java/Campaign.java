@@ -8,8 +8,8 @@ public class Campaign {
 
     static Connection connection;
 
-    // Runs work in a transaction, and again after what a new attempt may cure: others in the way, a lost connection. What
-    // the ledger refuses (class LC) or cannot read (22) stays refused however often it is said.
+    // Runs work in a transaction, and again after what a new attempt may cure: others in the way, a lost connection.
+    // What the ledger refuses (class LC) or cannot read (22) stays refused however often it is said.
     static <T> T inTransaction(Work<T> work) throws Exception {
         for (int attempt = 1; ; attempt++) {
             try {
@@ -46,13 +46,14 @@ public class Campaign {
 
     // Holds the credits and writes the mails to the outbox: both, or neither.
     static String submit(Connection c, String campaign) throws SQLException {
-        String[] row = row(c, "SELECT org_id, cardinality(recipients) FROM campaigns WHERE id = ? FOR UPDATE", campaign);
+        String[] row = row(c, "SELECT org_id, cardinality(recipients) FROM campaigns"
+            + " WHERE id = ? FOR UPDATE", campaign);
         String[] hold = row(c, "SELECT authorization_id, status FROM credit_authorize(?, ?, campaign_id => ?)",
             row[0], Long.parseLong(row[1]), campaign);
         if (hold[1].equals("authorized")) {     // a repetition tells what became of it: committed, or reverted
             row(c, "UPDATE campaigns SET status = 'sending', authorization_id = ? WHERE id = ?", hold[0], campaign);
-            row(c, "INSERT INTO outbox (campaign_id, recipient) SELECT id, unnest(recipients) FROM campaigns WHERE id = ?"
-                + " ON CONFLICT DO NOTHING", campaign);
+            row(c, "INSERT INTO outbox (campaign_id, recipient) SELECT id, unnest(recipients) FROM campaigns"
+                + " WHERE id = ? ON CONFLICT DO NOTHING", campaign);
         }
         return hold[1];
     }
@@ -69,13 +70,13 @@ public class Campaign {
 
     // Charges what was sent, together with the campaign's end. Whoever delivered the last mail does it.
     static String settle(Connection c, String campaign) throws SQLException {
-        String[] row = row(c, "SELECT authorization_id, cardinality(recipients) FROM campaigns WHERE id = ? FOR UPDATE", campaign);
-        String[] mails = row(c, "SELECT count(*) FILTER (WHERE status = 'sent'), count(*) FILTER (WHERE status = 'queued')"
-            + " FROM outbox WHERE campaign_id = ?", campaign);
+        String[] row = row(c, "SELECT authorization_id FROM campaigns WHERE id = ? FOR UPDATE", campaign);
+        String[] mails = row(c, "SELECT count(*) FILTER (WHERE status = 'sent'),"
+            + " count(*) FILTER (WHERE status = 'queued'), count(*) FROM outbox WHERE campaign_id = ?", campaign);
         if (Long.parseLong(mails[1]) > 0) return "others are still sending";
         row(c, "UPDATE campaigns SET status = 'sent' WHERE id = ?", campaign);
         String[] left = row(c, "SELECT available FROM credit_commit(?, ?)", row[0], Long.parseLong(mails[0]));
-        return mails[0] + " of " + row[1] + " sent, " + left[0] + " credits left";
+        return mails[0] + " of " + mails[2] + " sent, " + left[0] + " credits left";
     }
 
     static String send(String campaign) throws Exception {

@@ -1,7 +1,9 @@
-// Buys credits for organisations that run low, with npm's pg. As many may run as there are servers: each alert buys once.
+// Buys credits for organisations that run low, with npm's pg. As many may run as there are servers: each alert buys
+// once.
 //
-// A notification only says that there is something to look at. What is to be done is in the table, so one that was missed
-// is made up for at the next look, and the alert's id is the key that both the payment and the grant are made with.
+// A notification only says that there is something to look at. What is to be done is in the table, so one that was
+// missed is made up for at the next look, and the alert's id is the key that both the payment and the grant are made
+// with.
 'use strict';
 
 const { Client } = require('pg');

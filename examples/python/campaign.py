@@ -14,8 +14,8 @@ connection = None
 
 
 def in_transaction(work, *arguments):
-    """Runs work in a transaction, and again after what a new attempt may cure: others in the way, a lost connection. What
-    the ledger refuses (class LC) or cannot read (22) stays refused however often it is said."""
+    """Runs work in a transaction, and again after what a new attempt may cure: others in the way, a lost connection.
+    What the ledger refuses (class LC) or cannot read (22) stays refused however often it is said."""
     global connection
     for attempt in range(1, 6):
         try:
@@ -42,8 +42,8 @@ def submit(campaign):
     if status == "authorized":      # a repetition tells what became of it: committed, or reverted
         connection.execute("UPDATE campaigns SET status = 'sending', authorization_id = %s WHERE id = %s",
                            [authorization, campaign])
-        connection.execute("INSERT INTO outbox (campaign_id, recipient) SELECT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING",
-                           [campaign, recipients])
+        connection.execute("""INSERT INTO outbox (campaign_id, recipient) SELECT %s, unnest(%s::text[])
+                              ON CONFLICT DO NOTHING""", [campaign, recipients])
     return status
 
 
@@ -64,15 +64,16 @@ def deliver_one(campaign):
 
 def settle(campaign):
     """Charges what was sent, together with the campaign's end. Whoever delivered the last mail does it."""
-    authorization, recipients = connection.execute(
-        "SELECT authorization_id, cardinality(recipients) FROM campaigns WHERE id = %s FOR UPDATE", [campaign]).fetchone()
-    sent, queued = connection.execute("""SELECT count(*) FILTER (WHERE status = 'sent'), count(*) FILTER (WHERE status = 'queued')
-                                         FROM outbox WHERE campaign_id = %s""", [campaign]).fetchone()
+    authorization, = connection.execute(
+        "SELECT authorization_id FROM campaigns WHERE id = %s FOR UPDATE", [campaign]).fetchone()
+    mails, sent, queued = connection.execute("""
+        SELECT count(*), count(*) FILTER (WHERE status = 'sent'), count(*) FILTER (WHERE status = 'queued')
+        FROM outbox WHERE campaign_id = %s""", [campaign]).fetchone()
     if queued > 0:
         return "others are still sending"
     connection.execute("UPDATE campaigns SET status = 'sent' WHERE id = %s", [campaign])
     available, = connection.execute("SELECT available FROM credit_commit(%s, %s)", [authorization, sent]).fetchone()
-    return f"{sent} of {recipients} sent, {available} credits left"
+    return f"{sent} of {mails} sent, {available} credits left"
 
 
 def main(campaign):
@@ -81,7 +82,7 @@ def main(campaign):
     except psycopg.Error as error:
         if error.sqlstate != "LC001":
             raise
-        in_transaction(unpaid, campaign)    # the failed transaction is gone, and has used up no key: top up, start again
+        in_transaction(unpaid, campaign)    # the failed transaction has used up no key: top up, start again
         return f"not sent: {error.diag.message_primary}"
     if status != "authorized":
         return f"{status} already"

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, declarative_base
 
-engine = create_engine("postgresql+psycopg2://", pool_pre_ping=True)    # libpq's variables say where: PGHOST, PGDATABASE, …
+engine = create_engine("postgresql+psycopg2://", pool_pre_ping=True)    # libpq's variables say where: PGHOST, …
 Base = declarative_base()
 
 
@@ -51,7 +51,8 @@ def in_transaction(work, *arguments):
 
 def submit(session, key):
     campaign = session.get(Campaign, key, with_for_update=True)
-    call = func.credit_authorize(campaign.org_id, len(campaign.recipients), key).table_valued("authorization_id", "status")
+    call = func.credit_authorize(campaign.org_id, len(campaign.recipients), key)
+    call = call.table_valued("authorization_id", "status")
     authorization, status = session.execute(select(call.c.authorization_id, cast(call.c.status, Text))).one()
     if status == "authorized":      # a repetition tells what became of it: committed, or reverted
         campaign.status, campaign.authorization_id = "sending", authorization

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Buys credits for organisations that run low, with psycopg 3. As many may run as there are servers: each alert buys once.
+"""Buys credits for organisations that run low, with psycopg 3. As many may run as there are servers: each alert buys
+once.
 
-A notification only says that there is something to look at. What is to be done is in the table, so one that was missed is
-made up for at the next look, and the alert's id is the key that both the payment and the grant are made with.
+A notification only says that there is something to look at. What is to be done is in the table, so one that was missed
+is made up for at the next look, and the alert's id is the key that both the payment and the grant are made with.
 """
 
 import time
@@ -19,7 +20,8 @@ def buy(connection, alert, org):
     key = f"top-up:{alert}"
     # Here the card is charged, with the same key for the payment provider.
     replayed, balance = connection.execute(
-        "SELECT replayed, balance_after FROM credit_grant(%s, %s, %s, reason => 'top-up')", [org, PACKAGE, key]).fetchone()
+        "SELECT replayed, balance_after FROM credit_grant(%s, %s, %s, reason => 'top-up')",
+        [org, PACKAGE, key]).fetchone()
     print(f"{org}: {'was topped up' if replayed else f'bought {PACKAGE}'}, balance {balance}", flush=True)
 
 
