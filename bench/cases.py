@@ -14,6 +14,7 @@ from server import median_of, percentile, pgbench, psql, value
 
 ORGANISATIONS = 10000
 BATCH = 1000
+ENTRIES = 500000
 LOT_ORGANISATIONS = 1000
 CALLS_A_SECOND = 10    # of a batch, roughly what the slowest side can do
 EXPIRED = 10000
@@ -295,6 +296,31 @@ def reconciliation(bench):
             END $$"""))
 
 
+def verify(bench):
+    """credit_verify of one organisation with half a million entries, from charges, from pairs, or all of them grants."""
+    entries = {
+        "charges": "credit_charge_many(batch.orgs, batch.amounts, batch.campaigns)",
+        "pairs": "credit_authorize_many(batch.orgs, batch.amounts, batch.campaigns)",
+        "grants": "unnest(batch.campaigns) key, credit_grant('one', 1, key)"}
+    sides = [replace(EXTENSION, name=name, database=name) for name in entries]
+    for side in sides:
+        bench.make_database(side.database)
+        psql(side.database, f"""
+            SET synchronous_commit = off;
+            SELECT credit_grant('one', 1000000000000, 'opening');
+            SELECT count(*)
+            FROM (SELECT array_agg('one'::text) AS orgs, array_agg(90::bigint) AS amounts, array_agg('campaign-' || i) AS campaigns
+                  FROM generate_series(1, {ENTRIES}) i GROUP BY i / {BATCH}) batch, {entries[side.name]};
+            SELECT count(*)
+            FROM (SELECT array_agg(o.authorization_id) AS ids
+                  FROM (SELECT authorization_id, row_number() OVER () AS i FROM credit_ledger_open) o GROUP BY o.i / {BATCH}) batch,
+                 credit_commit_many(batch.ids)""", search_path=side.search_path)
+        psql(side.database, "VACUUM (FREEZE, ANALYZE)")
+    for number, side in bench.rounds(sides):
+        bench.emit("verify", side.name, "ms", number, timed(side, """
+            DO $$ BEGIN IF EXISTS (SELECT FROM credit_verify('one')) THEN RAISE 'the ledger is not sound'; END IF; END $$"""))
+
+
 def kept_small(bench):
     """Ten cycles, in each of which a tenth of bench.history comes in and a tenth grows too old: its keys are removed, while
     the rate of 16 clients is measured with and without, its partitions put away and dropped.
@@ -389,6 +415,7 @@ CASES = {
     "wal": wal,
     "history": history,
     "kept_small": kept_small,
+    "verify": verify,
     "reconciliation": reconciliation,
     "counting": counting,
 }

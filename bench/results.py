@@ -24,6 +24,7 @@ TITLES = {
     "history_upkeep": "the tables after the cases with history",
     "kept_small": "authorize + commit while old keys are removed: 16 clients, 10,000 organisations",
     "kept_small_size": "the tables over ten cycles in which as much goes as comes",
+    "verify": "credit_verify of an organisation with 500,000 entries",
     "reconciliation": "reconciliation of a day, by itself and after nineteen others",
     "counting": "authorize + commit in one session, with and without the counters",
 }
@@ -101,6 +102,7 @@ COMPARISONS = [
     Comparison("kept_small", "pairs/s", "keys removed", "nothing removed", at_least=0.9),
     *(Comparison("kept_small_size", f"{table}, MB with indexes", "cycle 10", "cycle 5", at_most=1.1)
       for table in ("credit_ledger_settled", "credit_entry", "credit_idempotency")),
+    *(Comparison("verify", "ms", side, at_most=2000) for side in ("charges", "pairs", "grants")),
     Comparison("reconciliation", "ms", "twenty_days", "day"),
     Comparison("counting", "instructions/pair", "counted", "not counted", at_most=1.01),
     Comparison("counting", "instructions/pair", "counted, watched", "counted"),

@@ -159,12 +159,17 @@ BEGIN ATOMIC
     WHERE e.lots IS NOT NULL
       AND (lot_discrepancies.org_id IS NULL OR e.org_id = lot_discrepancies.org_id)
       AND (since IS NULL OR e.created_at >= since)
+  ), share_of_entry AS MATERIALIZED (
+    SELECT e.org_id, e.entry_no, e.kind, e.authorization_id, e.lots[i][1] AS lot_no, e.lots[i][2] AS credits
+    FROM entry e CROSS JOIN LATERAL generate_subscripts(e.lots, 1) i
   ), ledger AS MATERIALIZED (
     SELECT l.org_id, l.authorization_id, l.created_at, l.status, l.amount - l.refunded_amount AS amount, l.lots,
            CASE l.status WHEN 'committed' THEN l.lots WHEN 'authorized' THEN l.committed_lots END AS charged_lots
     FROM @extschema@.credit_ledger l
     WHERE (lot_discrepancies.org_id IS NULL OR l.org_id = lot_discrepancies.org_id)
       AND (since IS NULL OR l.created_at >= since OR l.status = 'authorized')
+      AND (l.lots IS NOT NULL OR l.committed_lots IS NOT NULL
+           OR l.authorization_id IN (SELECT e.authorization_id FROM share_of_entry e))
   ), kept AS (
     -- Of lots and authorizations that are older, entries may have been put away.
     SELECT coalesce(credit_ledger_internal.put_away_until('credit_entry'), '-infinity') AS since
@@ -174,9 +179,6 @@ BEGIN ATOMIC
     FROM lot l
     WHERE l.remaining > 0
     GROUP BY l.org_id
-  ), share_of_entry AS (
-    SELECT e.org_id, e.entry_no, e.kind, e.authorization_id, e.lots[i][1] AS lot_no, e.lots[i][2] AS credits
-    FROM entry e CROSS JOIN LATERAL generate_subscripts(e.lots, 1) i
   ), share_of_hold AS (
     SELECT l.org_id, l.lots[i][1] AS lot_no, l.lots[i][2] AS credits
     FROM ledger l CROSS JOIN LATERAL generate_subscripts(l.lots, 1) i

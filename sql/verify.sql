@@ -1,6 +1,16 @@
 -- credit_verify: the invariants of the ledger, each as the query that finds where it does not hold. All of it is read
 -- in one snapshot: a sound ledger gives no row at whatever moment and under whatever load it is asked.
 
+-- Whether an authorization's row and its entries come to the same is not asked of each. The sum over all of an
+-- organisation, each multiplied with a hash of its id, is 0 on both sides only if none differs, but for a chance of one
+-- in 2^60 (Freivalds' check of a product is of this kind). So a sound ledger is read once, in no order and with nothing
+-- to remember of its rows; where the sums differ, those organisations are compared authorization by authorization.
+CREATE FUNCTION credit_ledger_internal.weight(authorization_id text)
+  RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN hashtextextended(authorization_id COLLATE "C", 0)::numeric;
+COMMENT ON FUNCTION credit_ledger_internal.weight(text) IS
+  'what the credits of an authorization are multiplied with, so that sums over many can be compared';
+
 -- Conditions on org_id and since are decided when the plan is made, since credit_verify has this function's body
 -- planned for its arguments: of one organisation only its rows are read, and since an instant only what is newer.
 CREATE FUNCTION credit_ledger_internal.discrepancies(org_id text, since timestamptz)
@@ -31,53 +41,65 @@ BEGIN ATOMIC
     -- Of entries that were put away, what they came to.
     SELECT c.* FROM credit_ledger_internal.entry_carry c
     WHERE discrepancies.org_id IS NULL OR c.org_id = discrepancies.org_id
-  ), entry_before AS (
-    -- Of each account the one that is older than since.
-    SELECT b.org_id, b.entry_no, b.amount, b.balance_after, b.at
-    FROM (SELECT e.org_id, min(e.entry_no) AS first FROM entry e GROUP BY e.org_id) f
-    CROSS JOIN LATERAL (
-      (SELECT b.org_id, b.entry_no, b.amount, b.balance_after, coalesce(b.effective_at, b.created_at) AS at
+  ), ledger_sum AS MATERIALIZED (
+    SELECT l.org_id, count(*) AS rows, bool_or(l.refunded_amount NOT BETWEEN 0 AND l.charged) AS is_refund_wrong,
+           sum(credit_ledger_internal.weight(l.authorization_id) * (l.charged - l.refunded))
+             FILTER (WHERE since IS NULL) AS weighed
+    FROM ledger l
+    GROUP BY l.org_id
+  ), entry_sum AS MATERIALIZED (
+    SELECT e.org_id, sum(e.amount) AS amount,
+           sum(credit_ledger_internal.weight(e.authorization_id) * e.amount)
+             FILTER (WHERE since IS NULL AND e.kind IN ('commit', 'true_up', 'refund')) AS weighed
+    FROM entry e
+    GROUP BY e.org_id
+  ), is_id_repeated (answer) AS MATERIALIZED (
+    SELECT count(*) > count(DISTINCT hashtextextended(l.authorization_id, 0)) FROM ledger l
+  ), loose AS MATERIALIZED (
+    -- Entries that do not follow from the one read before: the first of each account, those after others that were put
+    -- away, and what is wrong. Sums that may be too great for bigint are left to numeric.
+    SELECT e.org_id, e.entry_no AS first_no, e.entry_no, e.entry_no AS above_no, e.amount::numeric AS amount,
+           e.balance_after, e.at, e.entry_no_before, e.balance_before, e.at_before
+    FROM (SELECT e.org_id, e.entry_no, e.amount, e.balance_after, e.at,
+                 lag(e.entry_no) OVER chain AS entry_no_before, lag(e.balance_after) OVER chain AS balance_before,
+                 lag(e.at) OVER chain AS at_before
+          FROM entry e
+          WINDOW chain AS (PARTITION BY e.org_id ORDER BY e.entry_no)) e
+    WHERE e.entry_no_before IS NULL OR e.entry_no_before <> e.entry_no - 1 OR e.at_before > e.at
+       OR CASE WHEN e.amount BETWEEN -4611686018427387904 AND 4611686018427387903
+                AND e.balance_before BETWEEN -4611686018427387904 AND 4611686018427387903
+               THEN e.balance_before + e.amount <> e.balance_after
+               ELSE true
+          END
+    UNION ALL
+    SELECT c.org_id, c.first_entry_no, c.last_entry_no, c.last_entry_no + 1, c.amount, c.balance_after, c.first_at,
+           NULL, NULL, NULL
+    FROM carry c
+    WHERE since IS NULL
+  ), link AS MATERIALIZED (
+    -- The same beside the one before, which may be older than since, or put away.
+    SELECT e.org_id, e.first_no, e.entry_no, e.amount, e.balance_after, e.at,
+           coalesce(b.entry_no, 0) AS entry_no_before, coalesce(b.balance_after, 0) AS balance_before,
+           coalesce(b.at, '-infinity') AS at_before
+    FROM loose e
+    LEFT JOIN LATERAL (
+      SELECT e.entry_no_before AS entry_no, e.balance_before AS balance_after, e.at_before AS at
+      WHERE e.entry_no_before IS NOT NULL
+      UNION ALL
+      (SELECT b.entry_no, b.balance_after, coalesce(b.effective_at, b.created_at)
        FROM @extschema@.credit_entry b
-       WHERE b.org_id = f.org_id AND b.entry_no < f.first
+       WHERE e.entry_no_before IS NULL AND b.org_id = e.org_id AND b.entry_no < e.above_no
        ORDER BY b.entry_no DESC
        LIMIT 1)
       UNION ALL
-      SELECT c.org_id, c.last_entry_no, c.amount, c.balance_after, c.last_at
+      SELECT c.last_entry_no, c.balance_after, c.last_at
       FROM credit_ledger_internal.entry_carry c
-      WHERE c.org_id = f.org_id AND c.last_entry_no < f.first
-      ORDER BY 2 DESC
-      LIMIT 1) b
-    WHERE since IS NOT NULL
-  ), link AS MATERIALIZED (
-    -- Entries that do not follow from the one before, and the last of each account.
-    SELECT c.*
-    FROM (
-      SELECT e.org_id, e.first_no, e.entry_no, e.amount, e.balance_after, e.first_at, e.is_read,
-             lag(e.entry_no, 1, 0::bigint) OVER chain AS entry_no_before,
-             lag(e.balance_after, 1, 0::bigint) OVER chain AS balance_before,
-             lag(e.at, 1, '-infinity') OVER chain AS at_before,
-             lead(e.entry_no) OVER chain IS NULL AS is_last
-      FROM (SELECT e.org_id, e.entry_no AS first_no, e.entry_no, e.amount::numeric AS amount, e.balance_after,
-                   e.at AS first_at, e.at, true AS is_read
-            FROM entry e
-            UNION ALL
-            SELECT c.org_id, c.first_entry_no, c.last_entry_no, c.amount, c.balance_after, c.first_at, c.last_at, true
-            FROM carry c
-            WHERE since IS NULL
-            UNION ALL
-            SELECT b.org_id, b.entry_no, b.entry_no, b.amount, b.balance_after, b.at, b.at, false
-            FROM entry_before b) e
-      WINDOW chain AS (PARTITION BY e.org_id ORDER BY e.entry_no)) c
-    WHERE c.is_last
-       OR c.is_read AND (c.first_no <> c.entry_no_before + 1 OR c.first_at < c.at_before
-                         OR c.balance_after <> c.balance_before + c.amount)
+      WHERE c.org_id = e.org_id AND c.last_entry_no < e.entry_no
+      ORDER BY 1 DESC
+      LIMIT 1) b ON true
   ), last_of_account AS (
     SELECT a.org_id, a.balance, a.last_entry_no AS expected_no, coalesce(e.entry_no, 0) AS entry_no,
            coalesce(e.balance_after, 0) AS balance_after
-    FROM account a LEFT JOIN link e ON e.org_id = a.org_id AND e.is_last
-    WHERE since IS NULL
-  UNION ALL
-    SELECT a.org_id, a.balance, a.last_entry_no, coalesce(e.entry_no, 0), coalesce(e.balance_after, 0)
     FROM account a
     LEFT JOIN LATERAL (
       (SELECT e.entry_no, e.balance_after FROM @extschema@.credit_entry e WHERE e.org_id = a.org_id
@@ -87,7 +109,11 @@ BEGIN ATOMIC
       SELECT c.last_entry_no, c.balance_after FROM credit_ledger_internal.entry_carry c WHERE c.org_id = a.org_id
       ORDER BY 1 DESC
       LIMIT 1) e ON true
-    WHERE since IS NOT NULL AND a.updated_at >= since
+    WHERE since IS NULL OR a.updated_at >= since
+  ), doubtful AS MATERIALIZED (
+    SELECT l.org_id
+    FROM ledger_sum l LEFT JOIN entry_sum e USING (org_id)
+    WHERE since IS NOT NULL OR l.weighed <> -coalesce(e.weighed, 0) OR (SELECT r.answer FROM is_id_repeated r)
   ), unequal AS MATERIALIZED (
     -- Authorizations whose rows and entries do not come to the same, or that stand more than once.
     SELECT t.org_id, t.authorization_id, sum(t.amount) AS difference, count(t.place) AS places
@@ -95,14 +121,21 @@ BEGIN ATOMIC
           UNION ALL
           SELECT e.org_id, e.authorization_id, e.amount, NULL FROM entry e
             WHERE e.kind IN ('commit', 'true_up', 'refund')) t
+    JOIN doubtful d USING (org_id)
     GROUP BY t.org_id, t.authorization_id
     HAVING count(t.place) > 1 OR count(t.place) = 1 AND sum(t.amount) <> 0
+  ), keyed (rows) AS MATERIALIZED (
+    -- How many have their idempotency row; which ones lack it is asked only if some do.
+    SELECT count(*) FILTER (WHERE i.authorization_id = l.authorization_id)
+    FROM ledger l
+    JOIN @extschema@.credit_idempotency i
+      ON i.org_id = l.org_id AND i.operation = 'authorize' AND i.idempotency_key = l.idempotency_key
   ), discrepancy (org_id, check_name, expected, actual, detail) AS (
     SELECT a.org_id, 'balance_is_sum_of_entries', coalesce(e.total, 0)::text, a.balance::text,
            'credit_account.balance against the sum of the account''s entries'
     FROM account a
     LEFT JOIN (SELECT e.org_id, sum(e.amount) AS total
-               FROM (SELECT e.org_id, sum(e.amount) AS amount FROM entry e GROUP BY e.org_id
+               FROM (SELECT e.org_id, e.amount FROM entry_sum e
                      UNION ALL SELECT c.org_id, c.amount FROM carry c) e
                GROUP BY e.org_id) e USING (org_id)
     WHERE since IS NULL AND a.balance <> coalesce(e.total, 0)
@@ -120,17 +153,17 @@ BEGIN ATOMIC
     SELECT e.org_id, 'entry_no_without_gap', (e.entry_no_before + 1)::text, e.first_no::text,
            'the entry after entry ' || e.entry_no_before
     FROM link e
-    WHERE e.is_read AND e.first_no <> e.entry_no_before + 1
+    WHERE e.first_no <> e.entry_no_before + 1
   UNION ALL
     SELECT e.org_id, 'balance_after_chain', (e.balance_before + e.amount)::text, e.balance_after::text,
            'balance_after of entry ' || e.entry_no || ' against the one before + amount'
     FROM link e
-    WHERE e.is_read AND e.balance_after <> e.balance_before + e.amount
+    WHERE e.balance_after <> e.balance_before + e.amount
   UNION ALL
-    SELECT e.org_id, 'entries_in_order_of_time', 'not before ' || e.at_before, e.first_at::text,
+    SELECT e.org_id, 'entries_in_order_of_time', 'not before ' || e.at_before, e.at::text,
            'the instant of entry ' || e.first_no || ' against the one before'
     FROM link e
-    WHERE e.is_read AND e.first_at < e.at_before
+    WHERE e.at < e.at_before
   UNION ALL
     SELECT a.org_id, 'held_is_sum_of_open', coalesce(o.held, 0)::text, a.held::text,
            'credit_account.held against the sum of the account''s open authorizations'
@@ -157,8 +190,8 @@ BEGIN ATOMIC
   UNION ALL
     SELECT l.org_id, 'refunded_within_charged', '0 to ' || l.charged, l.refunded_amount::text,
            'authorization ' || l.authorization_id
-    FROM ledger l
-    WHERE l.refunded_amount NOT BETWEEN 0 AND l.charged
+    FROM ledger l JOIN ledger_sum s USING (org_id)
+    WHERE s.is_refund_wrong AND l.refunded_amount NOT BETWEEN 0 AND l.charged
   UNION ALL
     SELECT s.org_id, 'authorization_stands_once', '1', s.places::text,
            'authorization ' || s.authorization_id || ' in '
@@ -168,7 +201,7 @@ BEGIN ATOMIC
           UNION ALL
           SELECT min(l.org_id), l.authorization_id, count(*)
           FROM ledger l
-          WHERE discrepancies.org_id IS NULL AND since IS NULL
+          WHERE discrepancies.org_id IS NULL AND since IS NULL AND (SELECT r.answer FROM is_id_repeated r)
           GROUP BY l.authorization_id
           HAVING min(l.org_id) <> max(l.org_id)) s
   UNION ALL
@@ -178,13 +211,15 @@ BEGIN ATOMIC
     LEFT JOIN @extschema@.credit_idempotency i
       ON i.org_id = l.org_id AND i.operation = 'authorize' AND i.idempotency_key = l.idempotency_key
     WHERE since IS NULL AND i.authorization_id IS DISTINCT FROM l.authorization_id
+      AND (SELECT k.rows FROM keyed k) < (SELECT sum(s.rows) FROM ledger_sum s)
       -- A key that was removed may have been used again.
       AND NOT (l.status <> 'authorized' AND coalesce(i.created_at > l.created_at, true)
                AND coalesce(l.created_at < (SELECT r.removed_until FROM @extschema@.credit_key_removal r), false))
   UNION ALL
     SELECT r.org_id, 'rows_have_an_account', 'an account', 'none', 'rows in ' || string_agg(DISTINCT r.source, ', ')
-    FROM (SELECT l.org_id, 'credit_ledger' AS source FROM ledger l
-          UNION ALL SELECT e.org_id, 'credit_entry' FROM link e
+    FROM (SELECT l.org_id, 'credit_ledger' AS source FROM ledger_sum l
+          UNION ALL SELECT e.org_id, 'credit_entry' FROM entry_sum e
+          UNION ALL SELECT c.org_id, 'credit_entry' FROM carry c WHERE since IS NULL
           UNION ALL SELECT i.org_id, 'credit_idempotency'
                     FROM @extschema@.credit_idempotency i
                     WHERE discrepancies.org_id IS NULL AND since IS NULL

@@ -93,6 +93,16 @@ SELECT pg_temp.damage($$INSERT INTO credit_ledger SELECT authorization_id, org_i
                         FROM credit_ledger WHERE authorization_id = pg_temp.hold('reverted')$$);
 ROLLBACK;
 
+-- Two that are off by as much, one up and one down; and one number that two partitions have.
+SELECT pg_temp.damage($$UPDATE credit_ledger SET amount = amount + CASE idempotency_key WHEN 'committed' THEN 1 ELSE -1 END
+                        WHERE authorization_id IN (pg_temp.hold('committed'), pg_temp.hold('refunded'))$$);
+BEGIN;
+SELECT credit_create_partition('credit_entry', '2001-01-01Z', '2001-02-01Z');
+INSERT INTO credit_entry (org_id, entry_no, kind, amount, balance_after, created_at)
+SELECT org_id, entry_no, kind, amount, balance_after, '2001-01-15Z' FROM credit_entry WHERE org_id = 'verify' AND entry_no = 3;
+SELECT check_name FROM credit_verify('verify');
+ROLLBACK;
+
 -- More refunded than charged, once the constraint that forbids it is out of the way.
 BEGIN;
 ALTER TABLE credit_ledger DROP CONSTRAINT credit_ledger_refunded_amount_check;
