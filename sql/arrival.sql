@@ -27,14 +27,26 @@ COMMENT ON TABLE credit_ledger_internal.dumped IS
   'how many rows each table, and how many indexes and triggers each partition had when this ledger was dumped; empty '
   'but for the time of a restore';
 
--- In place of its own rows, a dump of this table gets the counts. pg_dump finds nothing but names of pg_catalog, and
--- the extension's schema may have been renamed. Live holds come and go; whether they are all there the accounts tell.
+CREATE FUNCTION credit_ledger_internal.row_count(relation regclass)
+  RETURNS bigint LANGUAGE plpgsql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  rows bigint;
+BEGIN
+  EXECUTE format('SELECT count(*) FROM ONLY %s', relation) INTO rows;
+  RETURN rows;
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.row_count(regclass) IS
+  'how many rows a table has, with the rights of whoever asks; pg_dump does';
+
+-- In place of its own rows, a dump of this table gets the counts. The extension's schema may have been renamed, and
+-- this text does not follow it. Live holds come and go; whether they are all there the accounts tell.
 SELECT pg_extension_config_dump('credit_ledger_internal.dumped', $$
   WHERE false
   UNION ALL
-  SELECT c.relname,
-         (regexp_match(query_to_xml(format('SELECT count(*) AS n FROM ONLY %s', c.oid::regclass), true, true, '')
-                         ::text, '<n>(\d+)</n>'))[1]::int8, 0
+  SELECT c.relname, credit_ledger_internal.row_count(c.oid), 0
   FROM pg_extension e JOIN pg_class c ON c.oid = ANY (e.extconfig)
   WHERE e.extname = 'credit_ledger' AND c.relkind = 'r' AND c.relname <> ALL ('{dumped,credit_ledger_open}')
   UNION ALL
@@ -146,7 +158,7 @@ BEGIN
                         dumped.table_name);
       RETURN;
     ELSIF dumped.row_count > 0 THEN
-      EXECUTE format('SELECT count(*) FROM ONLY %s', dumped.relid::regclass) INTO restored;
+      restored := credit_ledger_internal.row_count(dumped.relid);
       IF restored < dumped.row_count THEN
         missing := format('it is being restored: of %s there are %s rows of %s',
                           dumped.table_name, restored, dumped.row_count);

@@ -51,7 +51,7 @@ DECLARE
   helpers constant text[] := '{require_account,require_argument,setting,last_entry_before,discrepancies,misplaced_rows,'
     'put_away_until,partitioned_tables,lots_ended,lots_expiring,lot_discrepancies,expiry_horizon,'
     'ownership_repair,judge_campaigns,touched_campaigns,as_bigint,usage,read_usage,of_every_source,'
-    'require_usage_columns,campaign_of_day,start_of_day,day_of}'::text[];
+    'require_usage_columns,campaign_of_day,start_of_day,day_of,row_count}'::text[];
   statement text;
 BEGIN
   PERFORM credit_ledger_internal.require_argument('role', role IS NULL),
@@ -114,3 +114,6 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
   AND NOT (d.classid = 'pg_type'::regclass AND EXISTS (
     SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
     WHERE t.oid = d.objid AND (t.typelem <> 0 OR c.relkind <> 'c')));
+
+-- Whoever may read everything may dump it, too.
+GRANT EXECUTE ON FUNCTION credit_ledger_internal.row_count(regclass) TO pg_read_all_data;

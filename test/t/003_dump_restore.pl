@@ -28,7 +28,8 @@ $node->safe_psql(
 	CREATE DATABASE restored_by_pg_restore;
 	CREATE ROLE watcher;
 	CREATE ROLE application;
-	CREATE ROLE banker});
+	CREATE ROLE banker;
+	CREATE ROLE archivist LOGIN IN ROLE pg_read_all_data});
 $node->safe_psql(
 	'original', q{
 	CREATE SCHEMA credits;
@@ -104,6 +105,9 @@ $node->command_ok([ 'pg_dump', '--no-sync', '-d', 'original', '-f', "$directory/
 $node->command_ok(
 	[ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', 'restored_by_psql', '-f', "$directory/plain.sql" ],
 	'restored by psql');
+$node->command_ok([ 'pg_dump', '--no-sync', '-U', 'archivist', '-d', 'original', '-f', "$directory/archive.sql" ],
+	'pg_dump by a role that may read everything');
+is(without_keys("$directory/archive.sql"), without_keys("$directory/plain.sql"), 'gives the same');
 $node->command_ok([ 'pg_dump', '--no-sync', '-Fc', '-d', 'original', '-f', "$directory/custom.dump" ], 'pg_dump -Fc');
 $node->command_ok(
 	[ 'pg_restore', '--single-transaction', '--exit-on-error',
@@ -128,6 +132,14 @@ foreach my $database (qw(restored_by_psql restored_by_pg_restore))
 
 $node->stop;
 done_testing();
+
+# A plain dump, without the random key in it that psql is to be restricted with.
+sub without_keys
+{
+	my ($file) = @_;
+
+	return slurp_file($file) =~ s/^\\(un)?restrict .*\n//mgr;
+}
 
 # All rows of all tables of the schema, each with its table.
 sub contents
