@@ -69,6 +69,8 @@ BEGIN
     'USAGE') THEN
     RAISE insufficient_privilege USING MESSAGE = 'only the owner of the ledger can grant privileges on it';
   END IF;
+  -- Of two that grant on one object at once, the server lets one fail (XX000); a lock that no call waits for.
+  LOCK TABLE credit_ledger_internal.used_here IN SHARE UPDATE EXCLUSIVE MODE;
 
   EXECUTE 'GRANT USAGE ON SCHEMA @extschema@ TO ' || role;
   IF level <> 'app' THEN

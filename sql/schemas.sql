@@ -34,6 +34,7 @@ BEGIN
   IF present = former THEN
     RETURN false;
   END IF;
+  LOCK TABLE credit_ledger_internal.used_here IN SHARE UPDATE EXCLUSIVE MODE;
   FOR definition IN
     SELECT pg_get_functiondef(p.oid)
     FROM pg_depend d

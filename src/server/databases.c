@@ -263,6 +263,8 @@ cl_database_report(const clSweepReport *report, const char *ended_by)
 		database->error_sqlstate = ERRCODE_LOCK_NOT_AVAILABLE;
 		copy_message(database->error_message, ended_by);
 	}
+	else if (database->error_at != 0) /* it came before, whatever the clock said */
+		database->error_at = Min(database->error_at, database->swept_at - 1);
 	unlock_databases();
 }
 
@@ -270,11 +272,13 @@ void
 cl_database_report_error(int sqlstate, const char *message)
 {
 	Database *database;
+	TimestampTz now;
 
 	lock_databases();
 	database = database_find(MyDatabaseId);
 	database->report.unfinished = false;
-	database->error_at = GetCurrentTimestamp();
+	now = GetCurrentTimestamp();
+	database->error_at = Max(now, database->swept_at); /* it comes after, whatever the clock says */
 	database->error_sqlstate = sqlstate;
 	copy_message(database->error_message, message);
 	unlock_databases();

@@ -84,6 +84,8 @@ cl_sweeper_main(Datum database)
 	MemoryContext context = CurrentMemoryContext;
 
 	sweeper_start(DatumGetObjectId(database));
+	if (!cl_worker) /* switched off on the way here */
+		proc_exit(0);
 	sweeper_claim();
 
 	PG_TRY();

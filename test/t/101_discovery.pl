@@ -116,13 +116,7 @@ subtest 'a large backlog is in nobody\'s way either' => sub {
 };
 
 subtest 'settings' => sub {
-	$node->append_conf('postgresql.conf', "credit_ledger.worker = off\n");
-	$node->reload;
-	$node->poll_query_until('postgres', q{
-		SELECT query = 'paused by credit_ledger.worker' FROM pg_stat_activity WHERE backend_type = 'credit_ledger launcher'})
-	  or die 'the reload does not arrive';
-	$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'credit_ledger sweeper'})
-	  or die 'a sweeper does not stop';
+	set_worker($node, 'off');
 	my $swept = $node->safe_psql('postgres', 'SELECT last_sweep_at FROM credit_worker_status()');
 	my $campaign = hold('postgres');
 	is($node->safe_psql('postgres', 'SELECT credit_worker_wake()'), 't', 'the launcher is woken');
@@ -130,8 +124,7 @@ subtest 'settings' => sub {
 	is($node->safe_psql('postgres', "SELECT status FROM credit_ledger WHERE campaign_id = '$campaign'"),
 		'authorized', 'and nothing is settled');
 	is($node->safe_psql('postgres', q{SELECT status FROM credit_health() WHERE check_name = 'worker'}), 'warning', 'health tells');
-	$node->append_conf('postgresql.conf', "credit_ledger.worker = on\n");
-	$node->reload;
+	set_worker($node, 'on');
 	settled('postgres');
 	is($node->safe_psql('postgres', q{SELECT status FROM credit_health() WHERE check_name = 'worker'}), 'ok', 'worker = on: it goes on');
 };

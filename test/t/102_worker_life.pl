@@ -25,10 +25,10 @@ my $node = new_server(
 $node->safe_psql('postgres', 'CREATE EXTENSION credit_ledger');
 
 subtest 'in pg_stat_activity' => sub {
-	is($node->safe_psql('postgres', q{
+	ok($node->poll_query_until('postgres', q{
 			SELECT count(*), bool_and(datname IS NULL), bool_and(pid = launcher_pid), bool_and(query LIKE 'having expired holds settled%')
-			FROM pg_stat_activity, credit_worker_status() WHERE backend_type = 'credit_ledger launcher'}),
-		'1|t|t|t', 'one launcher, connected to no database');
+			FROM pg_stat_activity, credit_worker_status() WHERE backend_type = 'credit_ledger launcher'}, '1|t|t|t'),
+		'one launcher, connected to no database');
 
 	# A sweeper that takes its time can be looked at.
 	$node->safe_psql('postgres', q{
@@ -82,9 +82,7 @@ subtest 'standby and promotion' => sub {
 	$standby->init_from_backup($node, 'base', has_streaming => 1);
 	$standby->append_conf('postgresql.conf', "hot_standby_feedback = on\n");
 	$standby->start;
-	$node->append_conf('postgresql.conf', "credit_ledger.worker = off\n");
-	$node->reload;
-	$node->poll_query_until('postgres', 'SELECT NOT enabled FROM credit_worker_status()') or die;
+	set_worker($node, 'off');
 	hold();
 	$node->wait_for_catchup($standby);
 

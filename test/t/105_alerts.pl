@@ -64,8 +64,7 @@ subtest 'commit failure rate' => sub {
 };
 
 subtest 'notification' => sub {
-	my $heard = $listener->query_safe('SELECT 1');
-	my @payloads = $heard =~ /Asynchronous notification "credit_ledger_alert" with payload "(\{.*\})" received/g;
+	my @payloads = heard($listener, 'credit_ledger_alert', 3);
 	is(scalar @payloads, 3, 'opened, closed, opened');
 	is($node->safe_psql('postgres', qq{
 			SELECT p->>'event', p->>'kind', p->>'org_id', p->>'message', p->'details'->'attempts', (p->>'at')::timestamptz <= now()
@@ -78,7 +77,7 @@ subtest 'a payload that is too long' => sub {
 		SELECT credit_ledger_internal.alert_open('sweep_lag', repeat(E'\\x01', 256), 'details', jsonb_build_object('list', repeat('x', 9000)));
 		SELECT credit_ledger_internal.alert_open('sweep_lag', repeat(E'"\\\\', 128), repeat(E'\\x02', 9000));
 		SELECT credit_ledger_internal.alert_open('sweep_lag', 'umlauts', repeat('ä', 9000))});
-	my @payloads = $listener->query_safe('SELECT 1') =~ /with payload "(\{.*\})" received/g;
+	my @payloads = heard($listener, 'credit_ledger_alert', 3);
 	is(scalar @payloads, 3, 'is told nevertheless');
 	my @told = map { $node->safe_psql('postgres', qq{
 			SELECT octet_length(p->>'org_id'), length(p->>'message'), p->'details' FROM (SELECT \$p\$$_\$p\$::json AS p) n}) } @payloads;
@@ -93,7 +92,7 @@ subtest 'low balance' => sub {
 		SELECT credit_authorize('small', 60, 'c')});
 	is($node->safe_psql('postgres', q{SELECT org_id, message FROM credit_alert WHERE kind = 'low_balance'}),
 		'small|organisation "small" has 40 credits available, less than 50', 'at the moment it is crossed');
-	like($listener->query_safe('SELECT 1'), qr/"low_balance".*"small"/, 'with a notification');
+	like((heard($listener, 'credit_ledger_alert', 1))[0], qr/"low_balance".*"small"/, 'with a notification');
 };
 
 subtest 'late settlement' => sub {
@@ -139,6 +138,7 @@ sub make_commits
 		SELECT credit_commit(authorization_id) FROM credit_ledger WHERE status = 'authorized' AND org_id = 'acme'});
 }
 
+# Failures count at once, one by one; the lock has the worker drain them together.
 sub fail_commits
 {
 	my ($count) = @_;
@@ -147,6 +147,7 @@ sub fail_commits
 	$node->safe_psql('postgres', qq{
 		DO \$\$
 		BEGIN
+		  LOCK TABLE credit_stat IN EXCLUSIVE MODE;
 		  FOR i IN 1 .. $count LOOP
 		    BEGIN
 		      PERFORM credit_commit('auth-nothing');

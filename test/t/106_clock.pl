@@ -1,6 +1,6 @@
 # Goal: a clock that is set back or forward while the server runs changes what the clock on the wall says and nothing
 # else: sweeps come as often as before, an interval that is made shorter counts at once, and a hold lives as long as was
-# asked for.
+# asked for, also on an account that was called while the clock was ahead; that one is named.
 #
 # Method: the server runs under libfaketime, which reads from a file how far the clock is off, and leaves alone the clock
 # that nobody sets. A background worker that is started while the postmaster waits may have the true clock.
@@ -43,6 +43,33 @@ subtest 'forward, and back again' => sub {
 	set_clock($clock, '+0');
 	settles('and back');
 	is($node->safe_psql('postgres', q{SELECT status FROM credit_health() WHERE check_name = 'last_sweep'}), 'ok', 'health is well');
+};
+
+subtest 'one call while the clock was ahead' => sub {
+	# After the account of the month ahead, above.
+	set_clock($clock, '+30d');
+	$node->safe_psql('postgres', q{SELECT credit_grant('early', 100, 'g')});
+	set_clock($clock, '+0');
+	is($node->safe_psql('postgres', q{
+			SELECT status, expires_at BETWEEN clock_timestamp() AND clock_timestamp() + interval '1 second',
+				   created_at > clock_timestamp() + interval '29 days'
+			FROM credit_authorize('early', 10, 'a second', timeout => '1 s')}),
+		'authorized|t|t', 'a hold expires by the clock on the wall, and is dated after that call');
+	ok($node->poll_query_until('postgres', q{SELECT status = 'committed' FROM credit_ledger WHERE campaign_id = 'a second'}),
+		'a second later it is settled');
+	is($node->safe_psql('postgres', q{
+			SELECT credit_refund(authorization_id, 'r', 1), credit_adjust('early', 5, 'a', 'goodwill')
+			FROM credit_ledger WHERE campaign_id = 'a second' \g /dev/null
+			SELECT count(*), bool_and(created_at >= before), (SELECT settled_at >= created_at FROM credit_ledger WHERE org_id = 'early')
+			FROM (SELECT created_at, lag(created_at, 1, '-infinity') OVER (ORDER BY entry_no) AS before
+				  FROM credit_entry WHERE org_id = 'early') AS e}),
+		'4|t|t', 'no instant of the account goes back');
+	my ($status, $detail, $what_to_do) = split /\|/, $node->safe_psql('postgres', q{
+		SELECT status, detail, what_to_do FROM credit_health() WHERE check_name = 'accounts_from_the_future'});
+	is($status, 'warning', 'health is not content');
+	like($detail, qr/^2, the farthest of organisation "early"/, 'it names the account');
+	my ($statement) = $what_to_do =~ /(SELECT .*;)/;
+	like($node->safe_psql('postgres', $statement), qr/^early\|/m, 'and what it says to type finds it');
 };
 
 subtest 'a shorter interval counts at once' => sub {

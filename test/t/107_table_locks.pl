@@ -40,7 +40,9 @@ subtest 'a table' => sub {
 		$lock->query_safe('COMMIT');
 		$lock->quit;
 		settled("$table is free again");
-		is($node->safe_psql('postgres', q{SELECT status FROM credit_health() WHERE check_name = 'last_sweep'}), 'ok', 'health is well again');
+		# The sweep that settled them reports when it is over.
+		ok($node->poll_query_until('postgres', q{SELECT status FROM credit_health() WHERE check_name = 'last_sweep'}, 'ok'),
+			'health is well again');
 	}
 };
 
@@ -114,14 +116,14 @@ subtest 'what was settled is told' => sub {
 		SELECT 'o-1', 'authorize', n, 1, n, '$id' || n, now() FROM generate_series(101, 180) n;
 		UPDATE credit_account SET held = held + 80 WHERE org_id = 'o-1'});
 	settled('eighty holds with long ids');
-	my @payloads = $listener->query('SELECT 1') =~ /credit_ledger_timeout" with payload "(.*)" received/g;
+	my @payloads = heard($listener, 'credit_ledger_timeout', 1);
 	is(scalar @payloads, 1, 'one notification of the organisation');
 	is($node->safe_psql('postgres', qq{
 			SELECT j->>'org_id', j->>'count', jsonb_array_length(j->'authorization_ids') BETWEEN 20 AND 79, j->'authorization_ids'->>0 LIKE '$id%'
 			FROM (SELECT \$\$$payloads[0]\$\$::jsonb AS j) t}), 'o-1|80|t|t', 'with how many there were, and as many ids as fit');
 	hold();
 	settled('one hold of each of thirty organisations');
-	@payloads = $listener->query('SELECT 1') =~ /credit_ledger_timeout" with payload "(.*)" received/g;
+	@payloads = heard($listener, 'credit_ledger_timeout', 30);
 	is(scalar @payloads, 30, 'thirty notifications');
 	$listener->quit;
 };

@@ -60,11 +60,7 @@ foreach my $publication ('FOR ALL TABLES', 'of the ledger alone')
 			'nothing is in the way of replication');
 
 		# The application stops, the last changes arrive, the subscription goes.
-		$old->append_conf('postgresql.conf', "credit_ledger.worker = off\n");
-		$old->reload;
-		$old->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'credit_ledger sweeper'})
-		  or die 'a sweeper stays';
-		$old->poll_query_until('postgres', 'SHOW credit_ledger.worker', 'off') or die 'the reload does not arrive';
+		set_worker($old, 'off');
 		hold($database, '1 ms');
 		$old->wait_for_catchup("s_$database");
 		$new->safe_psql($database, "DROP SUBSCRIPTION s_$database");
@@ -75,8 +71,7 @@ foreach my $publication ('FOR ALL TABLES', 'of the ledger alone')
 				SELECT status, settled_by, sum(amount), count(*) FROM credit_ledger GROUP BY 1, 2 ORDER BY 1, 2}),
 			"committed|caller|10|10\ncommitted|timeout|70|70", 'each hold once, and calls go on');
 		is_sound($new, 'the ledger is sound', database => $database);
-		$old->append_conf('postgresql.conf', "credit_ledger.worker = on\n");
-		$old->reload;
+		set_worker($old, 'on');
 	};
 }
 

@@ -125,13 +125,13 @@ subtest 'in bounded steps, by the worker' => sub {
 	my $left = $node->safe_psql('postgres', q{SELECT count(*) FROM credit_idempotency WHERE idempotency_key LIKE 'many%'});
 	cmp_ok($left, '<', 5000, 'it removed some');
 	cmp_ok($left, '>', 0, 'not all');
-	set_worker('on');
+	set_worker($node, 'on');
 	ok($node->poll_query_until('postgres', q{
 		SELECT count(*) = 0 FROM credit_idempotency WHERE idempotency_key LIKE 'many%'}), 'the worker removes the rest');
 	ok($node->poll_query_until('postgres', q{
 		SELECT next_page IS NULL AND oldest_key > now() - interval '33 days' FROM credit_key_removal}), 'and comes to an end');
 	is_sound($node, 'the ledger is sound');
-	set_worker('off');
+	set_worker($node, 'off');
 };
 
 subtest 'findings, runs, alerts, counts' => sub {
@@ -202,16 +202,4 @@ done_testing();
 sub make_walk_due
 {
 	$node->safe_psql('postgres', q{UPDATE credit_key_removal SET oldest_key = '-infinity'});
-}
-
-sub set_worker
-{
-	my ($state) = @_;
-
-	$node->append_conf('postgresql.conf', "credit_ledger.worker = $state");
-	$node->reload;
-	$node->poll_query_until('postgres', 'SHOW credit_ledger.worker', $state) or die 'the reload does not arrive';
-	return if $state eq 'on';
-	$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'credit_ledger sweeper'})
-	  or die 'a sweeper stays';
 }

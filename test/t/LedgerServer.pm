@@ -37,8 +37,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(fails_with indexes_are_sound is_sound kill_every_process kill_server new_server rows set_clock set_synchronous_standby
-  start_under_clock);
+our @EXPORT = qw(fails_with heard indexes_are_sound is_sound kill_every_process kill_server new_server rows set_clock
+  set_synchronous_standby set_worker start_under_clock);
 
 # A running server with these settings. %init goes to PostgreSQL::Test::Cluster's init.
 sub new_server
@@ -160,6 +160,38 @@ sub set_synchronous_standby
 	$node->reload;
 	$node->poll_query_until('postgres', 'SHOW synchronous_standby_names', $standby) or die 'the reload does not arrive';
 	$node->safe_psql('postgres', 'CHECKPOINT');
+}
+
+# Switches the worker on, or off: then no sweeper is at work any more, and none is on its way.
+sub set_worker
+{
+	my ($node, $state) = @_;
+	my $launcher = $state eq 'off' ? 'paused by credit_ledger.worker' : 'having expired holds settled%';
+
+	$node->append_conf('postgresql.conf', "credit_ledger.worker = $state");
+	$node->reload;
+	$node->poll_query_until('postgres', qq{
+		SELECT bool_and(query LIKE '$launcher') FROM pg_stat_activity WHERE backend_type = 'credit_ledger launcher'})
+	  or die 'the reload does not arrive';
+	return if $state eq 'on';
+	$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'credit_ledger sweeper'})
+	  or die 'a sweeper stays';
+}
+
+# The payloads that a session which listens to the channel has got, once there are so many at least. Who commits signals
+# the listeners only after others see what was committed.
+sub heard
+{
+	my ($session, $channel, $count) = @_;
+	my @payloads;
+
+	for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		push @payloads, $session->query('SELECT 1') =~ /"\Q$channel\E" with payload "(.*)" received/g;
+		last if @payloads >= $count;
+		usleep(10_000);
+	}
+	return @payloads;
 }
 
 # The rows of a query, each as one line of text.
