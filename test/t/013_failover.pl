@@ -3,8 +3,8 @@
 # this with and without early lock release, through pgbouncer in transaction mode, with prepared statements.
 #
 # Method: clients authorize and commit through pgbouncer, and repeat what was not answered until it is (failover_clients.py);
-# they write down every answer. All processes of the primary are killed, the standby is promoted, pgbouncer is told. Then
-# what was written down is held against the ledger.
+# they write down every answer. The standby is stopped for a moment, all processes of the primary are killed while commits wait
+# for it, then it is promoted, and pgbouncer is told. What was written down is held against the ledger.
 
 use strict;
 use warnings FATAL => 'all';
@@ -51,7 +51,7 @@ sub drill
 	my $bouncer = start_bouncer($primary, $early);
 	my $clients = start_clients($bouncer, $early);
 	answered($clients, 0);
-	kill_every_process($primary);
+	kill_among_commits($primary, $standby);
 	$standby->promote;
 	route($bouncer, $standby);
 	answered($clients, count_lines($clients->{out}));
@@ -62,6 +62,19 @@ sub drill
 	judge($standby);
 	$standby->stop;
 	$primary->teardown_node;
+}
+
+# Kills the primary while it has committed what the standby does not have: nobody may have been answered that.
+sub kill_among_commits
+{
+	my ($primary, $standby) = @_;
+	my $receiver = $standby->safe_psql('postgres', 'SELECT pid FROM pg_stat_wal_receiver');
+
+	kill 'STOP', $receiver;
+	my $waiting = $primary->poll_query_until('postgres', q{SELECT count(*) > 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'});
+	kill_every_process($primary);
+	kill 'CONT', $receiver;
+	ok($waiting, 'commits wait for the standby');
 }
 
 sub judge
