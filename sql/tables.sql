@@ -265,7 +265,7 @@ CREATE TABLE @extschema@.credit_idempotency (
   entry_no         bigint,
   created_at       timestamptz NOT NULL,
   PRIMARY KEY (idempotency_key, org_id, operation)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 -- The keys of a campaign that are not the campaign itself, of which there are few.
 CREATE INDEX credit_idempotency_campaign_id_org_id_idx ON @extschema@.credit_idempotency (campaign_id, org_id)
   WHERE campaign_id <> idempotency_key;
