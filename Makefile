@@ -2,7 +2,7 @@
 # make demo, make demo-http, make test, make test-assert, make test-fuzz, make bench: need nothing but Debian. They install the packages
 # they need, then work in a throwaway copy of the server (scripts/with-server).
 
-EXTENSION = credit_ledger
+EXTENSION = credit_ledger credit_ledger_router
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" credit_ledger.control)
 
 MODULE_big = credit_ledger
@@ -11,7 +11,8 @@ PG_CPPFLAGS = -I$(if $(srcdir),$(srcdir),.)/src -DCL_VERSION='"$(EXTVERSION)"'
 
 # The install script is joined from its parts in this order.
 SQL_PARTS = schemas types tables alerts functions shards lots reading arrival retention worker health verify findings usage judgement reconciliation scheduling monitoring partition privileges
-DATA_built = credit_ledger--$(EXTVERSION).sql
+ROUTER_PARTS = partitions ledger many configuration
+DATA_built = credit_ledger--$(EXTVERSION).sql credit_ledger_router--$(EXTVERSION).sql
 DATA = $(wildcard sql/updates/*.sql)
 
 REGRESS = $(sort $(basename $(notdir $(wildcard test/sql/*.sql))))
@@ -32,6 +33,9 @@ $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h src/*/*.h) credit_ledger.control
 
 credit_ledger--$(EXTVERSION).sql: $(SQL_PARTS:%=sql/%.sql) credit_ledger.control
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION credit_ledger" to load this file. \quit'; cat $(SQL_PARTS:%=sql/%.sql); } > $@
+
+credit_ledger_router--$(EXTVERSION).sql: $(ROUTER_PARTS:%=sql/router/%.sql) credit_ledger_router.control
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION credit_ledger_router" to load this file. \quit'; cat $(ROUTER_PARTS:%=sql/router/%.sql); } > $@
 
 # pg_regress would take ./sql/NAME.sql before test/sql/NAME.sql.
 installcheck: test-names

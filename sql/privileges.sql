@@ -42,10 +42,12 @@ CREATE FUNCTION @extschema@.credit_grant_privileges(role regrole, level text)
 AS $$
 DECLARE
   app constant text[] := '{credit_authorize,credit_authorize_many,credit_charge,credit_charge_many,credit_commit,'
-    'credit_commit_many,credit_revert,credit_revert_many,credit_extend,credit_balance}'::text[];
+    'credit_commit_many,credit_revert,credit_revert_many,credit_extend,credit_balance,'
+    'credit_shard_number,credit_shard_find}'::text[];
   reader constant text[] := '{credit_balance,credit_balance_at,credit_lots,credit_statement,credit_verify,'
     'credit_commit_failure_rate,credit_reconcile,credit_reconcile_campaigns,credit_campaign_status,'
     'credit_orphaned_authorizations,credit_reconciliation_health,credit_health,credit_recent_failures,'
+    'credit_shard_number,credit_shard_find,'
     'credit_worker_status}'::text[];
   -- What functions call with the rights of whoever called them. None of it writes.
   helpers constant text[] := '{require_account,require_argument,setting,last_entry_before,discrepancies,misplaced_rows,'

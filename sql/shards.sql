@@ -127,3 +127,30 @@ $$;
 COMMENT ON FUNCTION @extschema@.credit_shard_remove(integer) IS
   'removes at most max_accounts accounts of organisations that are another shard''s, with all that is theirs, and '
   'returns how many; to be called until it returns 0, once the other shard has them';
+
+-- What a router asks.
+
+CREATE FUNCTION @extschema@.credit_shard_number()
+  RETURNS integer LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN coalesce((SELECT s.shard FROM @extschema@.credit_shard s), 0);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.credit_shard_number() IS 'the number of this shard, from 0; of one that is alone: 0';
+
+CREATE FUNCTION @extschema@.credit_shard_find(authorization_ids text[])
+  RETURNS TABLE (authorization_id text, shard integer) LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+  SET row_security = off
+AS $$
+BEGIN
+  RETURN QUERY
+    SELECT l.authorization_id, @extschema@.credit_shard_number()
+    FROM @extschema@.credit_ledger l
+    WHERE l.authorization_id = ANY (authorization_ids COLLATE "C") AND credit_ledger_internal.is_ours(l.org_id);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.credit_shard_find(text[]) IS
+  'which of these authorizations are this shard''s; for a router that cannot tell from the identifiers';

@@ -129,6 +129,12 @@ INSERT INTO expected VALUES
   ('credit_shard_configure',
    'shard integer, of integer',
    'void', 'v', 'u', 'operator'),
+  ('credit_shard_find',
+   'authorization_ids text[]',
+   'TABLE(authorization_id text, shard integer)', 's', 's', 'reader app operator'),
+  ('credit_shard_number',
+   '',
+   'integer', 's', 's', 'reader app operator'),
   ('credit_shard_remove',
    'max_accounts integer DEFAULT 100',
    'integer', 'v', 'u', 'operator'),
@@ -203,8 +209,9 @@ SELECT bag_eq(
   'SELECT name FROM function WHERE security_definer AND NOT is_helper',
   $$VALUES ('credit_usage_source_register'), ('credit_usage_source_unregister'), ('credit_run_reconciliation'),
            ('credit_resolve_finding'), ('credit_check_reconciliation'), ('credit_create_partition'), ('credit_create_partitions'),
-           ('credit_detach_partitions'), ('credit_maintain'), ('credit_shard_configure'), ('credit_shard_remove')$$,
-  'only what writes tables by SQL is SECURITY DEFINER: elsewhere EXECUTE is the gate');
+           ('credit_detach_partitions'), ('credit_maintain'), ('credit_shard_configure'), ('credit_shard_remove'), ('credit_shard_find'),
+           ('credit_shard_number')$$,
+  'only what reads or writes tables by SQL for those who may not is SECURITY DEFINER: elsewhere EXECUTE is the gate');
 SELECT is_empty(
   $$SELECT name FROM function WHERE security_definer AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (settings), false)$$,
   'and has a search_path of its own');

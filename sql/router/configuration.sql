@@ -1,0 +1,190 @@
+-- Which shards there are.
+
+CREATE FUNCTION credit_router_internal.claim(i_connection text)
+  RETURNS TABLE (shard integer, of integer) LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CONNECT i_connection;
+  SELECT coalesce(max(c.shard), 0) AS shard, coalesce(max(c.of), 1) AS of FROM @extschema@.credit_shard c;
+$$;
+COMMENT ON FUNCTION credit_router_internal.claim(text) IS 'what a database says which shard it is';
+
+CREATE FUNCTION credit_router_internal.options_of(connection text)
+  RETURNS TABLE (key text, value text) LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT m[1],
+         CASE WHEN m[2] LIKE '''%' THEN regexp_replace(substr(m[2], 2, length(m[2]) - 2), '\\(.)', '\1', 'g')
+              ELSE m[2] END
+  FROM regexp_matches(connection, '(\w+)\s*=\s*(''(?:[^''\\]|\\.)*''|\S+)', 'g') m;
+END;
+COMMENT ON FUNCTION credit_router_internal.options_of(text) IS 'the key words of a connection string';
+
+-- The tables of a shard, as children of the router's: what reads them is passed on with its conditions.
+CREATE FUNCTION credit_router_internal.attach_tables(shard integer, connection text)
+  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  server constant text := 'credit_router_' || shard;
+  home constant text := '@extschema@';
+  option record;
+  name text;
+BEGIN
+  EXECUTE format('CREATE SERVER %I FOREIGN DATA WRAPPER postgres_fdw', server);
+  EXECUTE format('CREATE USER MAPPING FOR PUBLIC SERVER %I OPTIONS (password_required ''false'')', server);
+  FOR option IN SELECT o.key, o.value FROM credit_router_internal.options_of(connection) o LOOP
+    EXECUTE CASE WHEN option.key = 'user'
+                 THEN format('ALTER USER MAPPING FOR PUBLIC SERVER %I OPTIONS (ADD user %L)', server, option.value)
+                 ELSE format('ALTER SERVER %I OPTIONS (ADD %I %L)', server, option.key, option.value) END;
+  END LOOP;
+  FOR name IN
+    SELECT c.relname
+    FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+    JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+      AND e.extname = 'credit_ledger_router'
+    WHERE c.relkind = 'r' AND c.relnamespace = e.extnamespace ORDER BY c.relname
+  LOOP
+    EXECUTE format('CREATE FOREIGN TABLE credit_router_internal.%I () INHERITS (@extschema@.%I) SERVER %I '
+                   'OPTIONS (schema_name %L, table_name %L)', name || '_' || shard, name, server,
+                   (parse_ident(home))[1], name);
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION credit_router_internal.attach_tables(integer, text) IS 'makes the tables of a shard readable here';
+
+CREATE FUNCTION @extschema@.credit_router_configure(partitions text[], timeout interval = '30 seconds')
+  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+  SET client_min_messages = warning
+AS $$
+DECLARE
+  n constant integer := coalesce(cardinality(partitions), 0);
+  seconds constant integer := ceil(extract(epoch FROM timeout));
+  options text;
+  wrong text;
+  server text;
+BEGIN
+  IF n = 0 OR (n & n - 1) <> 0 OR n > 65536 OR array_position(partitions, NULL) IS NOT NULL THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = '"partitions" must be connection strings, and as many as a power of two',
+      DETAIL = format('There are %s.', n);
+  ELSIF array_to_string(partitions, ' ') ~ '\mpassword\s*=' THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'a connection string must not have a password, which every user could read',
+      HINT = 'Keep it in the file .pgpass of the server''s user.';
+  ELSIF seconds IS NULL OR seconds < 1 THEN
+    RAISE invalid_parameter_value USING MESSAGE = '"timeout" must be at least a second';
+  END IF;
+  FOR server IN
+    SELECT s.srvname FROM pg_foreign_server s WHERE s.srvname ~ '^credit_router(_[0-9]+|_ask)?$' ORDER BY s.srvname
+  LOOP
+    EXECUTE format('DROP SERVER %I CASCADE', server);
+  END LOOP;
+  DELETE FROM credit_router_internal.partition;
+  INSERT INTO credit_router_internal.partition (shard, connection)
+  SELECT p.ord - 1, p.connection FROM unnest(partitions) WITH ORDINALITY p (connection, ord);
+
+  -- A shard ends what takes too long; what it does not answer at all ends with the connection.
+  SELECT format('query_timeout %L, ', 2 * seconds)
+         || string_agg(format('%I %L', 'p' || p.shard, concat_ws(' ', p.connection,
+              CASE WHEN p.connection !~ '\mconnect_timeout\M' THEN 'connect_timeout=' || greatest(seconds, 2) END,
+              CASE WHEN p.connection !~ '\mtcp_user_timeout\M' THEN format('tcp_user_timeout=%s000', seconds) END,
+              CASE WHEN p.connection !~ '\moptions\M' THEN format('options=''-c statement_timeout=%ss''', seconds) END)),
+              ', ' ORDER BY p.shard) INTO options
+  FROM credit_router_internal.partition p;
+  FOREACH server IN ARRAY '{credit_router,credit_router_ask}'::text[] LOOP
+    EXECUTE format('CREATE SERVER %I FOREIGN DATA WRAPPER plproxy OPTIONS (%s)', server, options);
+    EXECUTE format('CREATE USER MAPPING FOR PUBLIC SERVER %I', server);
+    EXECUTE format('GRANT USAGE ON FOREIGN SERVER %I TO PUBLIC', server);
+  END LOOP;
+
+  SELECT string_agg(format('%s of %s', c.shard, c.of), ', ' ORDER BY p.shard) INTO wrong
+  FROM credit_router_internal.partition p, credit_router_internal.claim(p.connection) c
+  HAVING bool_or(c.of <> n OR c.shard <> p.shard);
+  IF wrong IS NOT NULL THEN
+    RAISE object_not_in_prerequisite_state USING
+      MESSAGE = format('the databases are not the shards 0 to %s of %s', n - 1, n),
+      DETAIL = format('They say that they are %s.', wrong),
+      HINT = 'Call credit_shard_configure() in each of them before.';
+  END IF;
+  PERFORM credit_router_internal.attach_tables(p.shard, p.connection)
+  FROM credit_router_internal.partition p ORDER BY p.shard;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.credit_router_configure(text[], interval) IS
+  'says which databases the shards are, by connection strings in the order of their numbers, and after which time a '
+  'call that a shard does not answer fails';
+
+CREATE FUNCTION @extschema@.credit_router_moved(org_id text, shard integer)
+  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM credit_router_internal.partition p WHERE p.shard = credit_router_moved.shard) THEN
+    RAISE invalid_parameter_value USING MESSAGE = format('there is no shard %s', shard);
+  END IF;
+  DELETE FROM credit_router_internal.moved m WHERE m.org_id = credit_router_moved.org_id COLLATE "C";
+  INSERT INTO credit_router_internal.moved (org_id, hash, shard)
+  SELECT credit_router_moved.org_id, h.hash, credit_router_moved.shard
+  FROM credit_router_internal.organisation_hash(credit_router_moved.org_id) h (hash)
+  WHERE h.hash % (SELECT count(*) FROM credit_router_internal.partition) <> credit_router_moved.shard;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.credit_router_moved(text, integer) IS
+  'sends calls for an organisation to the shard that it moved to; to be called on every router';
+
+CREATE FUNCTION credit_router_internal.grant_on_shards(i_role text, i_level text)
+  RETURNS SETOF text LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON ALL;
+  SELECT @extschema@.credit_grant_privileges(i_role::regrole, i_level)::text;
+$$;
+COMMENT ON FUNCTION credit_router_internal.grant_on_shards(text, text) IS 'credit_grant_privileges on every shard';
+
+CREATE FUNCTION @extschema@.credit_grant_privileges(role regrole, level text)
+  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  functions text[];
+  statement text;
+BEGIN
+  -- The shards know which levels there are, and refuse what is none.
+  PERFORM credit_router_internal.grant_on_shards(role::text, level);
+  functions := credit_router_internal.functions_of(level);
+  EXECUTE format('GRANT USAGE ON SCHEMA @extschema@, credit_router_internal TO %s', role);
+  FOR statement IN
+    SELECT format('GRANT EXECUTE ON FUNCTION %s TO %s', p.oid::regprocedure, role)
+    FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+    JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+      AND e.extname = 'credit_ledger_router'
+    WHERE CASE WHEN p.pronamespace = 'credit_router_internal'::regnamespace
+               THEN p.proname NOT LIKE 'credit\_%' AND p.proname NOT IN ('grant_on_shards', 'attach_tables', 'claim')
+                 OR regexp_replace(p.proname, '_whole$', '') = ANY (functions)
+               ELSE p.proname = ANY (functions) END
+  UNION ALL
+    SELECT format('GRANT SELECT ON TABLE %s TO %s', c.oid::regclass, role)
+    FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+    JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+      AND e.extname = 'credit_ledger_router'
+    WHERE level <> 'app' AND c.relkind = 'r' AND c.relnamespace = e.extnamespace
+  LOOP
+    EXECUTE statement;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.credit_grant_privileges(regrole, text) IS
+  'gives a role of this name what a level needs, here and on every shard';
+
+-- Nobody but the owner has any privilege until credit_grant_privileges() says so.
+DO $$
+DECLARE
+  statement text;
+BEGIN
+  FOR statement IN
+    SELECT format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', d.objid::regprocedure)
+    FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credit_ledger_router'
+    WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+  LOOP
+    EXECUTE statement;
+  END LOOP;
+END
+$$;

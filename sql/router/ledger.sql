@@ -1,0 +1,1243 @@
+-- Made by sql/router/generate.sql from the catalog of the ledger. Not to be edited.
+
+CREATE TYPE @extschema@.credit_actor AS ENUM ('caller', 'timeout');
+COMMENT ON TYPE @extschema@.credit_actor IS '''caller'', ''timeout''';
+
+CREATE TYPE @extschema@.credit_alert_kind AS ENUM ('commit_failure_rate', 'low_balance', 'reconciliation_mismatch', 'reconciliation_overdue', 'sweep_lag', 'credits_expiring');
+COMMENT ON TYPE @extschema@.credit_alert_kind IS '''commit_failure_rate'', ''low_balance'', ''reconciliation_mismatch'', ''reconciliation_overdue'', ''sweep_lag'', ''credits_expiring''';
+
+CREATE TYPE @extschema@.credit_entry_kind AS ENUM ('grant', 'commit', 'refund', 'true_up', 'adjustment', 'expiry', 'void');
+COMMENT ON TYPE @extschema@.credit_entry_kind IS '''grant'', ''commit'', ''refund'', ''true_up'', ''adjustment'', ''expiry'', ''void''';
+
+CREATE TYPE @extschema@.credit_health_status AS ENUM ('ok', 'warning', 'critical');
+COMMENT ON TYPE @extschema@.credit_health_status IS '''ok'', ''warning'', ''critical''';
+
+CREATE TYPE @extschema@.credit_operation AS ENUM ('grant', 'adjust', 'authorize', 'refund', 'void');
+COMMENT ON TYPE @extschema@.credit_operation IS '''grant'', ''adjust'', ''authorize'', ''refund'', ''void''';
+
+CREATE TYPE @extschema@.credit_status AS ENUM ('authorized', 'committed', 'reverted');
+COMMENT ON TYPE @extschema@.credit_status IS '''authorized'', ''committed'', ''reverted''';
+
+CREATE TYPE @extschema@.credit_timeout_action AS ENUM ('commit', 'revert');
+COMMENT ON TYPE @extschema@.credit_timeout_action IS '''commit'', ''revert''';
+
+CREATE TYPE @extschema@.credit_verdict AS ENUM ('balanced', 'in_flight', 'detached', 'undercharged', 'overcharged', 'unauthorized_usage', 'charged_without_usage', 'invalid_usage', 'unsound_ledger');
+COMMENT ON TYPE @extschema@.credit_verdict IS '''balanced'', ''in_flight'', ''detached'', ''undercharged'', ''overcharged'', ''unauthorized_usage'', ''charged_without_usage'', ''invalid_usage'', ''unsound_ledger''';
+
+CREATE TYPE @extschema@.credit_account_balance AS (
+  org_id text COLLATE "C",
+  balance bigint,
+  held bigint,
+  credit_limit bigint,
+  available bigint
+);
+COMMENT ON TYPE @extschema@.credit_account_balance IS '  org_id text COLLATE "C",
+  balance bigint,
+  held bigint,
+  credit_limit bigint,
+  available bigint';
+
+CREATE TYPE @extschema@.credit_authorization AS (
+  authorization_id text COLLATE "C",
+  org_id text COLLATE "C",
+  campaign_id text COLLATE "C",
+  status @extschema@.credit_status,
+  amount bigint,
+  authorized_amount bigint,
+  refunded_amount bigint,
+  created_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  settled_at timestamp with time zone,
+  settled_by @extschema@.credit_actor,
+  reason text,
+  available bigint,
+  replayed boolean
+);
+COMMENT ON TYPE @extschema@.credit_authorization IS '  authorization_id text COLLATE "C",
+  org_id text COLLATE "C",
+  campaign_id text COLLATE "C",
+  status @extschema@.credit_status,
+  amount bigint,
+  authorized_amount bigint,
+  refunded_amount bigint,
+  created_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  settled_at timestamp with time zone,
+  settled_by @extschema@.credit_actor,
+  reason text,
+  available bigint,
+  replayed boolean';
+
+CREATE TYPE @extschema@.credit_authorization_item AS (
+  ord integer,
+  authorization_id text COLLATE "C",
+  org_id text COLLATE "C",
+  campaign_id text COLLATE "C",
+  status @extschema@.credit_status,
+  amount bigint,
+  authorized_amount bigint,
+  refunded_amount bigint,
+  created_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  settled_at timestamp with time zone,
+  settled_by @extschema@.credit_actor,
+  reason text,
+  available bigint,
+  replayed boolean,
+  sqlstate text,
+  message text
+);
+COMMENT ON TYPE @extschema@.credit_authorization_item IS '  ord integer,
+  authorization_id text COLLATE "C",
+  org_id text COLLATE "C",
+  campaign_id text COLLATE "C",
+  status @extschema@.credit_status,
+  amount bigint,
+  authorized_amount bigint,
+  refunded_amount bigint,
+  created_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  settled_at timestamp with time zone,
+  settled_by @extschema@.credit_actor,
+  reason text,
+  available bigint,
+  replayed boolean,
+  sqlstate text,
+  message text';
+
+CREATE TYPE @extschema@.credit_discrepancy AS (
+  org_id text COLLATE "C",
+  check_name text,
+  expected text,
+  actual text,
+  detail text
+);
+COMMENT ON TYPE @extschema@.credit_discrepancy IS '  org_id text COLLATE "C",
+  check_name text,
+  expected text,
+  actual text,
+  detail text';
+
+CREATE TYPE @extschema@.credit_judgement AS (
+  org_id text COLLATE "C",
+  campaign_id text COLLATE "C",
+  used_on date,
+  campaigns bigint,
+  authorizations bigint,
+  charged bigint,
+  held bigint,
+  refunded bigint,
+  used bigint,
+  difference bigint,
+  verdict @extschema@.credit_verdict,
+  detail text
+);
+COMMENT ON TYPE @extschema@.credit_judgement IS '  org_id text COLLATE "C",
+  campaign_id text COLLATE "C",
+  used_on date,
+  campaigns bigint,
+  authorizations bigint,
+  charged bigint,
+  held bigint,
+  refunded bigint,
+  used bigint,
+  difference bigint,
+  verdict @extschema@.credit_verdict,
+  detail text';
+
+CREATE TYPE @extschema@.credit_movement AS (
+  org_id text COLLATE "C",
+  entry_no bigint,
+  kind @extschema@.credit_entry_kind,
+  amount bigint,
+  authorization_id text COLLATE "C",
+  balance_after bigint,
+  available bigint,
+  created_at timestamp with time zone,
+  replayed boolean
+);
+COMMENT ON TYPE @extschema@.credit_movement IS '  org_id text COLLATE "C",
+  entry_no bigint,
+  kind @extschema@.credit_entry_kind,
+  amount bigint,
+  authorization_id text COLLATE "C",
+  balance_after bigint,
+  available bigint,
+  created_at timestamp with time zone,
+  replayed boolean';
+
+CREATE TYPE @extschema@.credit_statement_line AS (
+  org_id text COLLATE "C",
+  entry_no bigint,
+  kind @extschema@.credit_entry_kind,
+  amount bigint,
+  authorization_id text COLLATE "C",
+  idempotency_key text COLLATE "C",
+  reason text,
+  balance_after bigint,
+  created_at timestamp with time zone,
+  metadata jsonb,
+  lots bigint[],
+  effective_at timestamp with time zone
+);
+COMMENT ON TYPE @extschema@.credit_statement_line IS '  org_id text COLLATE "C",
+  entry_no bigint,
+  kind @extschema@.credit_entry_kind,
+  amount bigint,
+  authorization_id text COLLATE "C",
+  idempotency_key text COLLATE "C",
+  reason text,
+  balance_after bigint,
+  created_at timestamp with time zone,
+  metadata jsonb,
+  lots bigint[],
+  effective_at timestamp with time zone';
+
+-- Tables and views: foreign tables of the shards inherit from these, which have no rows of their own.
+
+CREATE TABLE @extschema@.credit_account (
+  org_id text COLLATE "C",
+  balance bigint,
+  last_entry_no bigint,
+  held bigint,
+  updated_at timestamp with time zone,
+  credit_limit bigint,
+  overage_limit bigint,
+  low_balance_threshold bigint,
+  frozen boolean,
+  created_at timestamp with time zone,
+  metadata jsonb,
+  lot_balance bigint,
+  lot_held bigint,
+  lot_expires_at timestamp with time zone
+);
+COMMENT ON TABLE @extschema@.credit_account IS '  org_id text COLLATE "C",
+  balance bigint,
+  last_entry_no bigint,
+  held bigint,
+  updated_at timestamp with time zone,
+  credit_limit bigint,
+  overage_limit bigint,
+  low_balance_threshold bigint,
+  frozen boolean,
+  created_at timestamp with time zone,
+  metadata jsonb,
+  lot_balance bigint,
+  lot_held bigint,
+  lot_expires_at timestamp with time zone';
+
+CREATE TABLE @extschema@.credit_account_overview (
+  org_id text COLLATE "C",
+  balance bigint,
+  held bigint,
+  available bigint,
+  credit_limit bigint,
+  low_balance_threshold bigint,
+  is_low boolean,
+  frozen boolean,
+  spent_today numeric,
+  burn_rate numeric,
+  days_left numeric,
+  expiring bigint
+);
+COMMENT ON TABLE @extschema@.credit_account_overview IS '  org_id text COLLATE "C",
+  balance bigint,
+  held bigint,
+  available bigint,
+  credit_limit bigint,
+  low_balance_threshold bigint,
+  is_low boolean,
+  frozen boolean,
+  spent_today numeric,
+  burn_rate numeric,
+  days_left numeric,
+  expiring bigint';
+
+CREATE TABLE @extschema@.credit_alert (
+  alert_id uuid,
+  kind @extschema@.credit_alert_kind,
+  org_id text COLLATE "C",
+  opened_at timestamp with time zone,
+  closed_at timestamp with time zone,
+  message text,
+  details jsonb
+);
+COMMENT ON TABLE @extschema@.credit_alert IS '  alert_id uuid,
+  kind @extschema@.credit_alert_kind,
+  org_id text COLLATE "C",
+  opened_at timestamp with time zone,
+  closed_at timestamp with time zone,
+  message text,
+  details jsonb';
+
+CREATE TABLE @extschema@.credit_detached_partition (
+  name text COLLATE "C",
+  parent text COLLATE "C",
+  lower_bound timestamp with time zone,
+  upper_bound timestamp with time zone,
+  detached_at timestamp with time zone
+);
+COMMENT ON TABLE @extschema@.credit_detached_partition IS '  name text COLLATE "C",
+  parent text COLLATE "C",
+  lower_bound timestamp with time zone,
+  upper_bound timestamp with time zone,
+  detached_at timestamp with time zone';
+
+CREATE TABLE @extschema@.credit_entry (
+  org_id text COLLATE "C",
+  entry_no bigint,
+  kind @extschema@.credit_entry_kind,
+  amount bigint,
+  authorization_id text COLLATE "C",
+  idempotency_key text COLLATE "C",
+  reason text,
+  balance_after bigint,
+  created_at timestamp with time zone,
+  metadata jsonb,
+  lots bigint[],
+  effective_at timestamp with time zone
+);
+COMMENT ON TABLE @extschema@.credit_entry IS '  org_id text COLLATE "C",
+  entry_no bigint,
+  kind @extschema@.credit_entry_kind,
+  amount bigint,
+  authorization_id text COLLATE "C",
+  idempotency_key text COLLATE "C",
+  reason text,
+  balance_after bigint,
+  created_at timestamp with time zone,
+  metadata jsonb,
+  lots bigint[],
+  effective_at timestamp with time zone';
+
+CREATE TABLE @extschema@.credit_entry_carry (
+  partition_name text COLLATE "C",
+  org_id text COLLATE "C",
+  first_entry_no bigint,
+  last_entry_no bigint,
+  amount numeric,
+  balance_after bigint,
+  first_at timestamp with time zone,
+  last_at timestamp with time zone
+);
+COMMENT ON TABLE @extschema@.credit_entry_carry IS '  partition_name text COLLATE "C",
+  org_id text COLLATE "C",
+  first_entry_no bigint,
+  last_entry_no bigint,
+  amount numeric,
+  balance_after bigint,
+  first_at timestamp with time zone,
+  last_at timestamp with time zone';
+
+CREATE TABLE @extschema@.credit_finding (
+  finding_id bigint,
+  run_id bigint,
+  verdict @extschema@.credit_verdict,
+  org_id text COLLATE "C",
+  campaign_id text COLLATE "C",
+  used_on date,
+  campaigns bigint,
+  charged bigint,
+  refunded bigint,
+  used bigint,
+  difference bigint,
+  detail text,
+  found_at timestamp with time zone,
+  seen_at timestamp with time zone,
+  resolution text,
+  resolved_at timestamp with time zone,
+  resolved_by text,
+  note text,
+  adjusted bigint,
+  entry_no bigint
+);
+COMMENT ON TABLE @extschema@.credit_finding IS '  finding_id bigint,
+  run_id bigint,
+  verdict @extschema@.credit_verdict,
+  org_id text COLLATE "C",
+  campaign_id text COLLATE "C",
+  used_on date,
+  campaigns bigint,
+  charged bigint,
+  refunded bigint,
+  used bigint,
+  difference bigint,
+  detail text,
+  found_at timestamp with time zone,
+  seen_at timestamp with time zone,
+  resolution text,
+  resolved_at timestamp with time zone,
+  resolved_by text,
+  note text,
+  adjusted bigint,
+  entry_no bigint';
+
+CREATE TABLE @extschema@.credit_finding_part (
+  finding_id bigint,
+  org_id text COLLATE "C",
+  campaign_id text COLLATE "C",
+  used_on date,
+  charged bigint,
+  refunded bigint,
+  used bigint,
+  difference bigint
+);
+COMMENT ON TABLE @extschema@.credit_finding_part IS '  finding_id bigint,
+  org_id text COLLATE "C",
+  campaign_id text COLLATE "C",
+  used_on date,
+  charged bigint,
+  refunded bigint,
+  used bigint,
+  difference bigint';
+
+CREATE TABLE @extschema@.credit_idempotency (
+  org_id text COLLATE "C",
+  operation @extschema@.credit_operation,
+  idempotency_key text COLLATE "C",
+  amount bigint,
+  campaign_id text COLLATE "C",
+  authorization_id text COLLATE "C",
+  entry_no bigint,
+  created_at timestamp with time zone
+);
+COMMENT ON TABLE @extschema@.credit_idempotency IS '  org_id text COLLATE "C",
+  operation @extschema@.credit_operation,
+  idempotency_key text COLLATE "C",
+  amount bigint,
+  campaign_id text COLLATE "C",
+  authorization_id text COLLATE "C",
+  entry_no bigint,
+  created_at timestamp with time zone';
+
+CREATE TABLE @extschema@.credit_key_removal (
+  only_row boolean,
+  removed_until timestamp with time zone,
+  oldest_key timestamp with time zone,
+  next_page bigint
+);
+COMMENT ON TABLE @extschema@.credit_key_removal IS '  only_row boolean,
+  removed_until timestamp with time zone,
+  oldest_key timestamp with time zone,
+  next_page bigint';
+
+CREATE TABLE @extschema@.credit_ledger (
+  authorization_id text COLLATE "C",
+  org_id text COLLATE "C",
+  campaign_id text COLLATE "C",
+  idempotency_key text COLLATE "C",
+  status @extschema@.credit_status,
+  amount bigint,
+  authorized_amount bigint,
+  committed_amount bigint,
+  refunded_amount bigint,
+  timeout_action @extschema@.credit_timeout_action,
+  created_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  settled_at timestamp with time zone,
+  settled_by @extschema@.credit_actor,
+  reason text,
+  metadata jsonb,
+  lots bigint[],
+  committed_lots bigint[]
+);
+COMMENT ON TABLE @extschema@.credit_ledger IS '  authorization_id text COLLATE "C",
+  org_id text COLLATE "C",
+  campaign_id text COLLATE "C",
+  idempotency_key text COLLATE "C",
+  status @extschema@.credit_status,
+  amount bigint,
+  authorized_amount bigint,
+  committed_amount bigint,
+  refunded_amount bigint,
+  timeout_action @extschema@.credit_timeout_action,
+  created_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  settled_at timestamp with time zone,
+  settled_by @extschema@.credit_actor,
+  reason text,
+  metadata jsonb,
+  lots bigint[],
+  committed_lots bigint[]';
+
+CREATE TABLE @extschema@.credit_lot (
+  org_id text COLLATE "C",
+  lot_no bigint,
+  amount bigint,
+  remaining bigint,
+  held bigint,
+  absorbed bigint,
+  priority integer,
+  voided boolean,
+  expires_at timestamp with time zone,
+  created_at timestamp with time zone,
+  closed_at timestamp with time zone
+);
+COMMENT ON TABLE @extschema@.credit_lot IS '  org_id text COLLATE "C",
+  lot_no bigint,
+  amount bigint,
+  remaining bigint,
+  held bigint,
+  absorbed bigint,
+  priority integer,
+  voided boolean,
+  expires_at timestamp with time zone,
+  created_at timestamp with time zone,
+  closed_at timestamp with time zone';
+
+CREATE TABLE @extschema@.credit_lot_movement (
+  org_id text COLLATE "C",
+  entry_no bigint,
+  lot_no bigint,
+  kind @extschema@.credit_entry_kind,
+  amount bigint,
+  authorization_id text COLLATE "C",
+  created_at timestamp with time zone,
+  effective_at timestamp with time zone
+);
+COMMENT ON TABLE @extschema@.credit_lot_movement IS '  org_id text COLLATE "C",
+  entry_no bigint,
+  lot_no bigint,
+  kind @extschema@.credit_entry_kind,
+  amount bigint,
+  authorization_id text COLLATE "C",
+  created_at timestamp with time zone,
+  effective_at timestamp with time zone';
+
+CREATE TABLE @extschema@.credit_reconciliation_run (
+  run_id bigint,
+  since timestamp with time zone,
+  until timestamp with time zone,
+  tolerance bigint,
+  judged bigint,
+  in_flight bigint,
+  findings_new bigint,
+  findings_open bigint,
+  covered_until timestamp with time zone,
+  started_at timestamp with time zone,
+  finished_at timestamp with time zone
+);
+COMMENT ON TABLE @extschema@.credit_reconciliation_run IS '  run_id bigint,
+  since timestamp with time zone,
+  until timestamp with time zone,
+  tolerance bigint,
+  judged bigint,
+  in_flight bigint,
+  findings_new bigint,
+  findings_open bigint,
+  covered_until timestamp with time zone,
+  started_at timestamp with time zone,
+  finished_at timestamp with time zone';
+
+CREATE TABLE @extschema@.credit_stat (
+  minute timestamp with time zone,
+  operation text COLLATE "C",
+  outcome text COLLATE "C",
+  count bigint
+);
+COMMENT ON TABLE @extschema@.credit_stat IS '  minute timestamp with time zone,
+  operation text COLLATE "C",
+  outcome text COLLATE "C",
+  count bigint';
+
+CREATE TABLE @extschema@.credit_totals (
+  accounts bigint,
+  balance numeric,
+  held numeric,
+  available numeric,
+  low_accounts bigint,
+  frozen_accounts bigint,
+  open_authorizations bigint,
+  overdue_authorizations bigint,
+  orphaned_authorizations bigint,
+  sweep_lag_seconds numeric,
+  open_findings bigint,
+  last_run_at timestamp with time zone,
+  overdue_at timestamp with time zone,
+  expiring numeric,
+  expiring_accounts bigint
+);
+COMMENT ON TABLE @extschema@.credit_totals IS '  accounts bigint,
+  balance numeric,
+  held numeric,
+  available numeric,
+  low_accounts bigint,
+  frozen_accounts bigint,
+  open_authorizations bigint,
+  overdue_authorizations bigint,
+  orphaned_authorizations bigint,
+  sweep_lag_seconds numeric,
+  open_findings bigint,
+  last_run_at timestamp with time zone,
+  overdue_at timestamp with time zone,
+  expiring numeric,
+  expiring_accounts bigint';
+
+CREATE TABLE @extschema@.credit_usage_source (
+  name text COLLATE "C",
+  relation_schema text COLLATE "C",
+  relation_name text COLLATE "C",
+  registered_at timestamp with time zone
+);
+COMMENT ON TABLE @extschema@.credit_usage_source IS '  name text COLLATE "C",
+  relation_schema text COLLATE "C",
+  relation_name text COLLATE "C",
+  registered_at timestamp with time zone';
+
+-- What goes to one shard.
+
+CREATE FUNCTION @extschema@.credit_account_configure(org_id text,
+    credit_limit bigint = NULL::bigint,
+    overage_limit bigint = NULL::bigint,
+    low_balance_threshold bigint = NULL::bigint,
+    frozen boolean = NULL::boolean,
+    metadata jsonb = NULL::jsonb)
+  RETURNS @extschema@.credit_account LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partition_of(org_id);
+$$;
+COMMENT ON FUNCTION @extschema@.credit_account_configure(text, bigint, bigint, bigint, boolean, jsonb) IS
+  'sets what is not NULL on an account, creating it if there is none; limits are >= 0';
+
+CREATE FUNCTION @extschema@.credit_adjust(org_id text,
+    amount bigint,
+    idempotency_key text,
+    reason text)
+  RETURNS @extschema@.credit_movement LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partition_of(org_id);
+$$;
+COMMENT ON FUNCTION @extschema@.credit_adjust(text, bigint, text, text) IS
+  'corrects a balance by a signed amount (not 0) whatever is available, with a reason; LC002, LC004';
+
+CREATE FUNCTION @extschema@.credit_authorize(org_id text,
+    amount bigint,
+    campaign_id text = NULL::text,
+    idempotency_key text = NULL::text,
+    timeout interval = NULL::interval,
+    timeout_action @extschema@.credit_timeout_action = NULL::@extschema@.credit_timeout_action,
+    metadata jsonb = NULL::jsonb)
+  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partition_of(org_id);
+$$;
+COMMENT ON FUNCTION @extschema@.credit_authorize(text, bigint, text, text, interval, @extschema@.credit_timeout_action, jsonb) IS
+  'holds amount (> 0) credits until timeout (default credit_ledger.commit_timeout); the idempotency key defaults to campaign_id; LC001, LC002, LC004, LC007';
+
+CREATE FUNCTION @extschema@.credit_balance(org_id text)
+  RETURNS @extschema@.credit_account_balance LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partition_of(org_id);
+$$;
+COMMENT ON FUNCTION @extschema@.credit_balance(text) IS
+  'what an organisation has; takes no lock; LC002';
+
+CREATE FUNCTION @extschema@.credit_balance_at(org_id text,
+    at timestamp with time zone)
+  RETURNS bigint LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partition_of(org_id);
+$$;
+COMMENT ON FUNCTION @extschema@.credit_balance_at(text, timestamp with time zone) IS
+  'tells the balance that an organisation had just before an instant (0 before its first entry), from its entries; of an instant to come, what it will be if only lots end; of one among entries that credit_detach_partitions() put away, the balance before the first of them; LC002';
+
+CREATE FUNCTION @extschema@.credit_charge(org_id text,
+    amount bigint,
+    campaign_id text = NULL::text,
+    idempotency_key text = NULL::text,
+    metadata jsonb = NULL::jsonb)
+  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partition_of(org_id);
+$$;
+COMMENT ON FUNCTION @extschema@.credit_charge(text, bigint, text, text, jsonb) IS
+  'charges amount (> 0) credits at once: credit_authorize and credit_commit in one, for work whose price is known; the idempotency key defaults to campaign_id and is one of credit_authorize''s; LC001, LC002, LC004, LC007';
+
+CREATE FUNCTION @extschema@.credit_grant(org_id text,
+    amount bigint,
+    idempotency_key text,
+    reason text = NULL::text,
+    metadata jsonb = NULL::jsonb,
+    expires_at timestamp with time zone = NULL::timestamp with time zone,
+    priority integer = NULL::integer)
+  RETURNS @extschema@.credit_movement LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partition_of(org_id);
+$$;
+COMMENT ON FUNCTION @extschema@.credit_grant(text, bigint, text, text, jsonb, timestamp with time zone, integer) IS
+  'gives amount (> 0) credits to an organisation, creating its account on first use; with expires_at (in the future) or priority (0 to 1000, default 100) as a lot, numbered as the entry; LC004 if the key was used with another amount';
+
+CREATE FUNCTION @extschema@.credit_lot_configure(org_id text,
+    lot_no bigint,
+    expires_at timestamp with time zone = NULL::timestamp with time zone,
+    priority integer = NULL::integer)
+  RETURNS @extschema@.credit_lot LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partition_of(org_id);
+$$;
+COMMENT ON FUNCTION @extschema@.credit_lot_configure(text, bigint, timestamp with time zone, integer) IS
+  'sets what is not NULL on an open lot; an expires_at in the past means now; holds keep what they took; LC002, LC009';
+
+CREATE FUNCTION @extschema@.credit_lots(org_id text)
+  RETURNS TABLE(lot_no bigint, priority integer, expires_at timestamp with time zone, amount bigint, remaining bigint, held bigint, free bigint) LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partition_of(org_id);
+$$;
+COMMENT ON FUNCTION @extschema@.credit_lots(text) IS
+  'lists the open lots of an organisation as of now in the order in which they are used, and last, with lot_no NULL, the main pool; LC002';
+
+CREATE FUNCTION @extschema@.credit_statement(org_id text,
+    since timestamp with time zone = NULL::timestamp with time zone,
+    until timestamp with time zone = NULL::timestamp with time zone,
+    after_entry_no bigint = NULL::bigint,
+    max_rows integer = NULL::integer)
+  RETURNS SETOF @extschema@.credit_statement_line LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partition_of(org_id);
+$$;
+COMMENT ON FUNCTION @extschema@.credit_statement(text, timestamp with time zone, timestamp with time zone, bigint, integer) IS
+  'lists the entries of an organisation from since (included) until until (excluded), oldest first; a page of max_rows after the entry after_entry_no, the last of the page before; LC002';
+
+CREATE FUNCTION @extschema@.credit_void(org_id text,
+    lot_no bigint,
+    reason text)
+  RETURNS @extschema@.credit_movement LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partition_of(org_id);
+$$;
+COMMENT ON FUNCTION @extschema@.credit_void(text, bigint, text) IS
+  'takes all that is free in a lot, even if that leaves less than zero, with a reason; what is held follows as it is released; LC002, LC009';
+
+CREATE FUNCTION @extschema@.credit_resolve_finding(finding_id bigint,
+    action text,
+    note text = NULL::text)
+  RETURNS @extschema@.credit_finding LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partition_of_finding(finding_id);
+$$;
+COMMENT ON FUNCTION @extschema@.credit_resolve_finding(bigint, text, text) IS
+  'adjust: has the campaign charged what it used, by correcting its authorizations, or by a charge with the idempotency key credit_finding:N if it has none that is settled, whatever is available; dismiss: accepts the difference, with a note. Once: the same call again returns the finding as it is';
+
+CREATE FUNCTION @extschema@.credit_commit(authorization_id text,
+    amount_used bigint = NULL::bigint,
+    final boolean = true)
+  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partition_of_authorization(authorization_id);
+$$;
+COMMENT ON FUNCTION @extschema@.credit_commit(text, bigint, boolean) IS
+  'charges amount_used credits (>= 0; NULL: all that is held) and releases the rest of the hold; with final => false charges up to the total amount_used so far, and the rest stays held; LC001, LC003, LC004, LC005, LC006';
+
+CREATE FUNCTION @extschema@.credit_correct(authorization_id text,
+    amount_used bigint,
+    reason text)
+  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partition_of_authorization(authorization_id);
+$$;
+COMMENT ON FUNCTION @extschema@.credit_correct(text, bigint, text) IS
+  'sets what a settled authorization was really worth (>= 0 credits), whoever settled it and when, whatever is available, with a reason; LC003, LC006 (not settled), LC008 (less than was refunded)';
+
+CREATE FUNCTION @extschema@.credit_extend(authorization_id text,
+    timeout interval = NULL::interval,
+    amount bigint = NULL::bigint)
+  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partition_of_authorization(authorization_id);
+$$;
+COMMENT ON FUNCTION @extschema@.credit_extend(text, interval, bigint) IS
+  'lets a live hold expire timeout from now, but never earlier than it would; and makes amount (> 0) its new total, up or down; at least one of the two; LC001, LC003, LC004 (less than is charged), LC006, LC007';
+
+CREATE FUNCTION @extschema@.credit_refund(authorization_id text,
+    idempotency_key text,
+    amount bigint = NULL::bigint,
+    reason text = NULL::text)
+  RETURNS @extschema@.credit_movement LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partition_of_authorization(authorization_id);
+$$;
+COMMENT ON FUNCTION @extschema@.credit_refund(text, text, bigint, text) IS
+  'gives back amount (> 0; NULL: all that is left) credits of a committed authorization; the key is the organisation''s; LC003, LC004, LC006, LC008';
+
+CREATE FUNCTION @extschema@.credit_revert(authorization_id text,
+    reason text = NULL::text)
+  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partition_of_authorization(authorization_id);
+$$;
+COMMENT ON FUNCTION @extschema@.credit_revert(text, text) IS
+  'gives a hold back; LC003, LC006';
+
+-- What all shards are asked, or the one of an organisation if it is given: rows name the shard, numbers are added up.
+
+CREATE TYPE credit_router_internal.credit_campaign_status AS (
+  org_id text COLLATE "C",
+  campaign_id text COLLATE "C",
+  used_on date,
+  campaigns bigint,
+  authorizations bigint,
+  charged bigint,
+  held bigint,
+  refunded bigint,
+  used bigint,
+  difference bigint,
+  verdict @extschema@.credit_verdict,
+  detail text,
+  shard integer
+);
+
+CREATE FUNCTION @extschema@.credit_campaign_status(campaign_id text,
+    org_id text = NULL::text)
+  RETURNS SETOF credit_router_internal.credit_campaign_status LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions_of(org_id);
+  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_campaign_status(campaign_id, org_id) r;
+$$;
+COMMENT ON FUNCTION @extschema@.credit_campaign_status(text, text) IS
+  'what a campaign was charged and what it used over its whole life, with the verdict (tolerance 0), a row for each organisation that has a campaign of that name';
+
+CREATE FUNCTION credit_router_internal.credit_check_reconciliation(as_of timestamp with time zone = NULL::timestamp with time zone)
+  RETURNS SETOF boolean LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions();
+  SELECT * FROM @extschema@.credit_check_reconciliation(as_of);
+$$;
+
+CREATE FUNCTION @extschema@.credit_check_reconciliation(as_of timestamp with time zone = NULL::timestamp with time zone)
+  RETURNS boolean LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+  SELECT bool_or(r.n) FROM credit_router_internal.credit_check_reconciliation(credit_check_reconciliation.as_of) AS r (n);
+END;
+COMMENT ON FUNCTION @extschema@.credit_check_reconciliation(timestamp with time zone) IS
+  'opens or closes the alert reconciliation_overdue, as credit_reconciliation_health() says, and returns whether it is overdue';
+
+CREATE TYPE credit_router_internal.credit_commit_failure_rate AS (
+  attempts bigint,
+  failures bigint,
+  causes jsonb,
+  settled_by_timeout bigint,
+  rate numeric,
+  shard integer
+);
+
+CREATE FUNCTION @extschema@.credit_commit_failure_rate(period interval = '01:00:00'::interval)
+  RETURNS SETOF credit_router_internal.credit_commit_failure_rate LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions();
+  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_commit_failure_rate(period) r;
+$$;
+COMMENT ON FUNCTION @extschema@.credit_commit_failure_rate(interval) IS
+  'commits attempted in the last period, how many failed and why, how many holds nobody settled in time, and the share of both together; repeated calls do not count. From credit_stat';
+
+CREATE TYPE credit_router_internal.credit_health AS (
+  check_name text,
+  status @extschema@.credit_health_status,
+  detail text,
+  what_to_do text,
+  shard integer
+);
+
+CREATE FUNCTION @extschema@.credit_health()
+  RETURNS SETOF credit_router_internal.credit_health LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions();
+  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_health() r;
+$$;
+COMMENT ON FUNCTION @extschema@.credit_health() IS
+  'one row a check: ok, warning or critical, what was seen, and what to do about it';
+
+CREATE FUNCTION credit_router_internal.credit_maintain()
+  RETURNS SETOF void LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions();
+  SELECT * FROM @extschema@.credit_maintain();
+$$;
+
+CREATE FUNCTION @extschema@.credit_maintain()
+  RETURNS void LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+  SELECT NULL::void FROM credit_router_internal.credit_maintain() AS r (n);
+END;
+COMMENT ON FUNCTION @extschema@.credit_maintain() IS
+  'what the worker does besides sweeping: drains the counters into credit_stat, opens and closes the alerts of commit failures, of late settlement and of credits that expire, and removes what is older than the settings credit_ledger...._retention say; of idempotency keys, where there is no worker, as many as a second allows';
+
+CREATE TYPE credit_router_internal.credit_orphaned_authorizations AS (
+  authorization_id text,
+  org_id text,
+  campaign_id text,
+  amount bigint,
+  created_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  shard integer
+);
+
+CREATE FUNCTION @extschema@.credit_orphaned_authorizations(older_than interval = '01:00:00'::interval)
+  RETURNS SETOF credit_router_internal.credit_orphaned_authorizations LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions();
+  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_orphaned_authorizations(older_than) r;
+$$;
+COMMENT ON FUNCTION @extschema@.credit_orphaned_authorizations(interval) IS
+  'authorizations neither committed nor reverted that are older than that, oldest first: the runbook''s query';
+
+CREATE TYPE credit_router_internal.credit_recent_failures AS (
+  failed_at timestamp with time zone,
+  operation text,
+  org_id text,
+  authorization_id text,
+  sqlstate text,
+  message text,
+  shard integer
+);
+
+CREATE FUNCTION @extschema@.credit_recent_failures()
+  RETURNS SETOF credit_router_internal.credit_recent_failures LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions();
+  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_recent_failures() r;
+$$;
+COMMENT ON FUNCTION @extschema@.credit_recent_failures() IS
+  'the failed calls of this database among the last 256 of the server, the newest first; of what is not known yet when a call fails, NULL';
+
+CREATE TYPE credit_router_internal.credit_reconcile AS (
+  org_id text,
+  credits_committed bigint,
+  actual_usage bigint,
+  difference bigint,
+  shard integer
+);
+
+CREATE FUNCTION @extschema@.credit_reconcile(since timestamp with time zone = NULL::timestamp with time zone,
+    until timestamp with time zone = NULL::timestamp with time zone,
+    tolerance bigint = 10)
+  RETURNS SETOF credit_router_internal.credit_reconcile LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions();
+  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_reconcile(since, until, tolerance) r;
+$$;
+COMMENT ON FUNCTION @extschema@.credit_reconcile(timestamp with time zone, timestamp with time zone, bigint) IS
+  'organisations whose credits committed, net of refunds, and actual usage differ by more than tolerance, over the campaigns of the window that are not in flight: the runbook''s reconciliation query';
+
+CREATE TYPE credit_router_internal.credit_reconcile_campaigns AS (
+  org_id text COLLATE "C",
+  campaign_id text COLLATE "C",
+  used_on date,
+  campaigns bigint,
+  authorizations bigint,
+  charged bigint,
+  held bigint,
+  refunded bigint,
+  used bigint,
+  difference bigint,
+  verdict @extschema@.credit_verdict,
+  detail text,
+  shard integer
+);
+
+CREATE FUNCTION @extschema@.credit_reconcile_campaigns(since timestamp with time zone = NULL::timestamp with time zone,
+    until timestamp with time zone = NULL::timestamp with time zone,
+    tolerance bigint = 10)
+  RETURNS SETOF credit_router_internal.credit_reconcile_campaigns LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions();
+  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_reconcile_campaigns(since, until, tolerance) r;
+$$;
+COMMENT ON FUNCTION @extschema@.credit_reconcile_campaigns(timestamp with time zone, timestamp with time zone, bigint) IS
+  'campaigns of the window (since included, until excluded; NULL: without end) whose charges and usage differ by more than tolerance, those still in flight, and those of partitions that were detached; small differences that add up to more than tolerance in an organisation are one row';
+
+CREATE TYPE credit_router_internal.credit_reconciliation_health AS (
+  last_run_at timestamp with time zone,
+  overdue_at timestamp with time zone,
+  overdue boolean,
+  findings_open bigint,
+  detail text,
+  shard integer
+);
+
+CREATE FUNCTION @extschema@.credit_reconciliation_health(as_of timestamp with time zone = NULL::timestamp with time zone)
+  RETURNS SETOF credit_router_internal.credit_reconciliation_health LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions();
+  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_reconciliation_health(as_of) r;
+$$;
+COMMENT ON FUNCTION @extschema@.credit_reconciliation_health(timestamp with time zone) IS
+  'whether reconciliation is overdue at an instant (NULL: now): the last run came to its end longer ago than credit_ledger.reconciliation_overdue_after';
+
+CREATE TYPE credit_router_internal.credit_run_reconciliation AS (
+  run_id bigint,
+  since timestamp with time zone,
+  until timestamp with time zone,
+  tolerance bigint,
+  judged bigint,
+  in_flight bigint,
+  findings_new bigint,
+  findings_open bigint,
+  covered_until timestamp with time zone,
+  started_at timestamp with time zone,
+  finished_at timestamp with time zone,
+  shard integer
+);
+
+CREATE FUNCTION @extschema@.credit_run_reconciliation(since timestamp with time zone = NULL::timestamp with time zone,
+    until timestamp with time zone = NULL::timestamp with time zone,
+    tolerance bigint = 10)
+  RETURNS SETOF credit_router_internal.credit_run_reconciliation LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions();
+  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_run_reconciliation(since, until, tolerance) r;
+$$;
+COMMENT ON FUNCTION @extschema@.credit_run_reconciliation(timestamp with time zone, timestamp with time zone, bigint) IS
+  'judges the campaigns of the window (NULL: from credit_ledger.reconciliation_lookback before where the runs before have come to, until now) and of open findings, verifies the books, and keeps what it finds: new findings are made, those that are gone are cleared, alerts opened and closed';
+
+CREATE FUNCTION credit_router_internal.credit_schedule_jobs(reconcile_schedule text = '0 3 * * *'::text,
+    tolerance bigint = 10,
+    reconcile_all_schedule text = '0 5 * * 0'::text)
+  RETURNS SETOF bigint LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions();
+  SELECT * FROM @extschema@.credit_schedule_jobs(reconcile_schedule, tolerance, reconcile_all_schedule);
+$$;
+
+CREATE FUNCTION @extschema@.credit_schedule_jobs(reconcile_schedule text = '0 3 * * *'::text,
+    tolerance bigint = 10,
+    reconcile_all_schedule text = '0 5 * * 0'::text)
+  RETURNS bigint LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+  SELECT sum(r.n)::bigint FROM credit_router_internal.credit_schedule_jobs(credit_schedule_jobs.reconcile_schedule, credit_schedule_jobs.tolerance, credit_schedule_jobs.reconcile_all_schedule) AS r (n);
+END;
+COMMENT ON FUNCTION @extschema@.credit_schedule_jobs(text, bigint, text) IS
+  'has pg_cron call credit_run_reconciliation() as the caller on a schedule, and over all history on another, in the place of what was scheduled before. Returns the number of the first job';
+
+CREATE FUNCTION credit_router_internal.credit_sweep(as_of timestamp with time zone = NULL::timestamp with time zone,
+    max_rows integer = 1000)
+  RETURNS SETOF integer LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions();
+  SELECT * FROM @extschema@.credit_sweep(as_of, max_rows);
+$$;
+
+CREATE FUNCTION @extschema@.credit_sweep(as_of timestamp with time zone = NULL::timestamp with time zone,
+    max_rows integer = 1000)
+  RETURNS integer LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+  SELECT sum(r.n)::integer FROM credit_router_internal.credit_sweep(credit_sweep.as_of, credit_sweep.max_rows) AS r (n);
+END;
+COMMENT ON FUNCTION @extschema@.credit_sweep(timestamp with time zone, integer) IS
+  'settles at most max_rows holds that expired before as_of (NULL: now), oldest first, by their timeout_action, and returns how many; an account locked by somebody else is passed over, one that fails is passed over with a WARNING';
+
+CREATE FUNCTION credit_router_internal.credit_unschedule_jobs()
+  RETURNS SETOF integer LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions();
+  SELECT * FROM @extschema@.credit_unschedule_jobs();
+$$;
+
+CREATE FUNCTION @extschema@.credit_unschedule_jobs()
+  RETURNS integer LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+  SELECT sum(r.n)::integer FROM credit_router_internal.credit_unschedule_jobs() AS r (n);
+END;
+COMMENT ON FUNCTION @extschema@.credit_unschedule_jobs() IS
+  'takes the jobs of credit_schedule_jobs() from pg_cron, those of other users too where the caller may see them, and returns how many';
+
+CREATE FUNCTION credit_router_internal.credit_usage_source_unregister(name text)
+  RETURNS SETOF boolean LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions();
+  SELECT * FROM @extschema@.credit_usage_source_unregister(name);
+$$;
+
+CREATE FUNCTION @extschema@.credit_usage_source_unregister(name text)
+  RETURNS boolean LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+  SELECT bool_or(r.n) FROM credit_router_internal.credit_usage_source_unregister(credit_usage_source_unregister.name) AS r (n);
+END;
+COMMENT ON FUNCTION @extschema@.credit_usage_source_unregister(text) IS
+  'has reconciliation count a usage source no longer; false: there was none of that name';
+
+CREATE TYPE credit_router_internal.credit_verify AS (
+  org_id text COLLATE "C",
+  check_name text,
+  expected text,
+  actual text,
+  detail text,
+  shard integer
+);
+
+CREATE FUNCTION @extschema@.credit_verify(org_id text = NULL::text,
+    since timestamp with time zone = NULL::timestamp with time zone)
+  RETURNS SETOF credit_router_internal.credit_verify LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions_of(org_id);
+  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_verify(org_id, since) r;
+$$;
+COMMENT ON FUNCTION @extschema@.credit_verify(text, timestamp with time zone) IS
+  'finds every invariant of the ledger that does not hold, of one organisation or (NULL) of all; no rows: the ledger is sound. Reads all history, or with since balances, holds and what was made since an instant; takes no row lock; LC002';
+
+CREATE TYPE credit_router_internal.credit_worker_status AS (
+  preloaded boolean,
+  enabled boolean,
+  launcher_pid integer,
+  launcher_started_at timestamp with time zone,
+  sweeper_pid integer,
+  last_sweep_at timestamp with time zone,
+  last_settled bigint,
+  total_settled bigint,
+  oldest_expired_at timestamp with time zone,
+  last_error_at timestamp with time zone,
+  last_error_sqlstate text,
+  last_error text,
+  left_alone_because text,
+  shard integer
+);
+
+CREATE FUNCTION @extschema@.credit_worker_status()
+  RETURNS SETOF credit_router_internal.credit_worker_status LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions();
+  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_worker_status() r;
+$$;
+COMMENT ON FUNCTION @extschema@.credit_worker_status() IS
+  'the worker, as far as this database goes: is the library preloaded, credit_ledger.worker on, who is at work, what did the last sweep do and leave, when did one fail and why, and why nothing is settled here, if so. Counted since the server started';
+
+CREATE FUNCTION credit_router_internal.credit_worker_wake()
+  RETURNS SETOF boolean LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router';
+  RUN ON credit_router_internal.partitions();
+  SELECT * FROM @extschema@.credit_worker_wake();
+$$;
+
+CREATE FUNCTION @extschema@.credit_worker_wake()
+  RETURNS boolean LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+  SELECT bool_or(r.n) FROM credit_router_internal.credit_worker_wake() AS r (n);
+END;
+COMMENT ON FUNCTION @extschema@.credit_worker_wake() IS
+  'has the worker look at this database when the transaction commits, and take its rows to be all there, whatever a restore has left undone; false, with a NOTICE, if the library is not preloaded';
+
+-- What is about tables of one database.
+
+CREATE FUNCTION @extschema@.credit_create_partition(parent regclass,
+    lower_bound timestamp with time zone,
+    upper_bound timestamp with time zone)
+  RETURNS regclass LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM credit_router_internal.refuse('credit_create_partition()');
+END
+$$;
+COMMENT ON FUNCTION @extschema@.credit_create_partition(regclass, timestamp with time zone, timestamp with time zone) IS
+  'makes a partition of credit_ledger_settled or credit_entry for created_at from lower_bound (included) to upper_bound (excluded), with all indexes; the default partition must hold no row of that range. Locks the parent''s default partition';
+
+CREATE FUNCTION @extschema@.credit_create_partitions(months integer = 3)
+  RETURNS SETOF regclass LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM credit_router_internal.refuse('credit_create_partitions()');
+END
+$$;
+COMMENT ON FUNCTION @extschema@.credit_create_partitions(integer) IS
+  'makes the partitions of credit_ledger_settled and credit_entry for this month (UTC), if the default partition has no row of it, and for so many to come (1 to 120), where there is none yet; returns those it made. To be called regularly. Locks the default partitions while it reads them, and gives up if it has to wait for a second (55P03)';
+
+CREATE FUNCTION @extschema@.credit_detach_partitions(older_than interval,
+    parent regclass = NULL::regclass)
+  RETURNS SETOF regclass LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM credit_router_internal.refuse('credit_detach_partitions()');
+END
+$$;
+COMMENT ON FUNCTION @extschema@.credit_detach_partitions(interval, regclass) IS
+  'takes partitions whose rows are all older than that out of credit_ledger_settled and credit_entry (or one of them), but none that a live hold belongs to or with what was settled since or can still be settled otherwise, and leaves them behind as tables of their own; returns those. Balances do not change. Repeated calls: an authorization that was put away is LC003 while its key is kept, and made again when it is not; a movement is answered without its balance_after. Commits, reverts, refunds and corrections of what was put away are LC003. credit_verify() goes on from what the entries put away came to for each account, and holds authorizations and lots that are older than them against no entries; reconciliation says detached. ALTER TABLE ... ATTACH PARTITION under the same name undoes it. Reads entries before it locks; locks the parents for a moment, and gives up if it has to wait for a second (55P03)';
+
+CREATE FUNCTION @extschema@.credit_usage_source_register(name text,
+    relation regclass)
+  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM credit_router_internal.refuse('credit_usage_source_register()');
+END
+$$;
+COMMENT ON FUNCTION @extschema@.credit_usage_source_register(text, regclass) IS
+  'has reconciliation count what a table or view says was used: org_id text, campaign_id text, used_at timestamptz, quantity bigint; a name that is registered is given the new relation';
+
+-- Which function which level may call.
+
+CREATE FUNCTION credit_router_internal.functions_of(level text)
+  RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE level
+  WHEN 'app' THEN '{credit_authorize,
+credit_authorize_many,
+credit_balance,
+credit_charge,
+credit_charge_many,
+credit_commit,
+credit_commit_many,
+credit_extend,
+credit_revert,
+credit_revert_many}'::text[]
+  WHEN 'operator' THEN '{credit_account_configure,
+credit_adjust,
+credit_authorize,
+credit_authorize_many,
+credit_balance,
+credit_balance_at,
+credit_campaign_status,
+credit_charge,
+credit_charge_many,
+credit_check_reconciliation,
+credit_commit,
+credit_commit_failure_rate,
+credit_commit_many,
+credit_correct,
+credit_create_partition,
+credit_create_partitions,
+credit_detach_partitions,
+credit_extend,
+credit_grant,
+credit_health,
+credit_lot_configure,
+credit_lots,
+credit_maintain,
+credit_orphaned_authorizations,
+credit_recent_failures,
+credit_reconcile,
+credit_reconcile_campaigns,
+credit_reconciliation_health,
+credit_refund,
+credit_resolve_finding,
+credit_revert,
+credit_revert_many,
+credit_run_reconciliation,
+credit_schedule_jobs,
+credit_statement,
+credit_sweep,
+credit_unschedule_jobs,
+credit_usage_source_register,
+credit_usage_source_unregister,
+credit_verify,
+credit_void,
+credit_worker_status,
+credit_worker_wake}'::text[]
+  WHEN 'reader' THEN '{credit_balance,
+credit_balance_at,
+credit_campaign_status,
+credit_commit_failure_rate,
+credit_health,
+credit_lots,
+credit_orphaned_authorizations,
+credit_recent_failures,
+credit_reconcile,
+credit_reconcile_campaigns,
+credit_reconciliation_health,
+credit_statement,
+credit_verify,
+credit_worker_status}'::text[]
+END;
+COMMENT ON FUNCTION credit_router_internal.functions_of(text) IS
+  'the public functions that a level of credit_grant_privileges may call';
+
