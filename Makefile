@@ -54,6 +54,11 @@ test:
 	scripts/install-packages test
 	test/run
 
+# On every version that Debian has, each in a fresh Debian; and pg_upgrade from one to the next.
+test-versions:
+	scripts/install-packages chroot
+	test/versions/run
+
 # On a server with assertions, which is built first if need be.
 test-assert:
 	scripts/install-packages test
@@ -73,4 +78,4 @@ bench:
 format:
 	clang-format-19 -i src/*.c src/*.h src/*/*.c src/*/*.h
 
-.PHONY: bench demo demo-http format test test-assert test-fuzz test-names
+.PHONY: bench demo demo-http format test test-assert test-fuzz test-names test-versions
