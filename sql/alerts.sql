@@ -83,7 +83,9 @@ DECLARE
 BEGIN
   UPDATE @extschema@.credit_alert a
   SET closed_at = clock_timestamp()
-  WHERE a.kind = alert_close.kind AND a.org_id IS NOT DISTINCT FROM alert_close.org_id AND a.closed_at IS NULL
+  -- Not IS NOT DISTINCT FROM, for which no index is used.
+  WHERE a.kind = alert_close.kind AND a.closed_at IS NULL
+    AND (a.org_id = alert_close.org_id OR a.org_id IS NULL AND alert_close.org_id IS NULL)
   RETURNING a.* INTO alert;
   IF FOUND THEN
     RAISE LOG 'credit alert "%" is over: %', alert.kind, alert.message;

@@ -56,28 +56,22 @@ END;
 COMMENT ON FUNCTION credit_ledger_internal.reconciliation_horizon(timestamptz) IS
   'the instant up to which a run until an instant sees all that settled';
 
-CREATE FUNCTION credit_ledger_internal.finding_alert(org_id text)
-  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+CREATE FUNCTION credit_ledger_internal.finding_alert(org_id text, open bigint, difference numeric)
+  RETURNS boolean LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-  open bigint;
-  difference numeric;
 BEGIN
-  SELECT count(*), sum(f.difference) INTO open, difference
-  FROM @extschema@.credit_finding f
-  WHERE f.org_id IS NOT DISTINCT FROM finding_alert.org_id AND f.resolved_at IS NULL;
-  IF open > 0 THEN
-    PERFORM credit_ledger_internal.alert_open('reconciliation_mismatch', org_id,
-      format('open findings of reconciliation: %s', open),
-      jsonb_build_object('findings', open, 'difference', difference));
-  ELSE
-    PERFORM credit_ledger_internal.alert_close('reconciliation_mismatch', org_id);
+  IF open = 0 THEN
+    RETURN credit_ledger_internal.alert_close('reconciliation_mismatch', org_id);
   END IF;
+  RETURN credit_ledger_internal.alert_open('reconciliation_mismatch', org_id,
+    format('open findings of reconciliation: %s', open),
+    jsonb_build_object('findings', open, 'difference', difference));
 END
 $$;
-COMMENT ON FUNCTION credit_ledger_internal.finding_alert(text) IS
-  'opens or closes the alert reconciliation_mismatch of an organisation, as it has open findings or has none';
+COMMENT ON FUNCTION credit_ledger_internal.finding_alert(text, bigint, numeric) IS
+  'opens or closes the alert reconciliation_mismatch of an organisation, as it has open findings or has none; '
+  'difference: their sum';
 
 -- What was found wrong with a source or with the books, and dismissed, stays silent as long as it is the same.
 CREATE FUNCTION credit_ledger_internal.keep_mismatches(run @extschema@.credit_reconciliation_run,
@@ -85,11 +79,10 @@ CREATE FUNCTION credit_ledger_internal.keep_mismatches(run @extschema@.credit_re
   RETURNS void LANGUAGE sql VOLATILE PARALLEL UNSAFE
 BEGIN ATOMIC
   INSERT INTO @extschema@.credit_finding AS f
-    (run_id, verdict, org_id, campaign_id, used_on, campaigns, charged, refunded, used, difference, detail, found_at,
-      seen_at)
+    (run_id, verdict, org_id, campaign_id, used_on, campaigns, charged, refunded, used, difference,
+     detail, found_at, seen_at)
   SELECT run.run_id, j.verdict, j.org_id, j.campaign_id, j.used_on, j.campaigns, j.charged, j.refunded, j.used,
-    j.difference,
-         j.detail, run.started_at, run.started_at
+         j.difference, j.detail, run.started_at, run.started_at
   FROM unnest(judged) j
   WHERE j.verdict NOT IN ('balanced', 'in_flight', 'detached')
     AND NOT (j.detail IS NOT NULL AND EXISTS (
@@ -99,14 +92,14 @@ BEGIN ATOMIC
   ORDER BY j.org_id, j.campaign_id, j.used_on, j.detail
   ON CONFLICT (org_id, campaign_id, used_on, detail) WHERE resolved_at IS NULL DO UPDATE
   SET verdict = excluded.verdict, campaigns = excluded.campaigns, charged = excluded.charged,
-    refunded = excluded.refunded,
-      used = excluded.used, difference = excluded.difference, seen_at = excluded.seen_at;
+      refunded = excluded.refunded, used = excluded.used, difference = excluded.difference,
+      seen_at = excluded.seen_at;
 
   DELETE FROM @extschema@.credit_finding_part p
   USING @extschema@.credit_finding f
   WHERE f.finding_id = p.finding_id AND f.resolved_at IS NULL AND f.seen_at = run.started_at;
-  INSERT INTO @extschema@.credit_finding_part (finding_id, org_id, campaign_id, used_on, charged, refunded, used,
-    difference)
+  INSERT INTO @extschema@.credit_finding_part
+    (finding_id, org_id, campaign_id, used_on, charged, refunded, used, difference)
   SELECT f.finding_id, j.org_id, j.campaign_id, j.used_on, j.charged, j.refunded, j.used, j.difference
   FROM unnest(judged) j
   JOIN @extschema@.credit_finding f ON f.org_id = j.org_id AND f.campaigns IS NOT NULL AND f.resolved_at IS NULL
@@ -155,7 +148,7 @@ BEGIN
   covered := (SELECT max(r.covered_until) FROM @extschema@.credit_reconciliation_run r);
   run.started_at := clock_timestamp();
   run.since := coalesce(since, covered - credit_ledger_internal.setting('reconciliation_lookback')::interval,
-    '-infinity');
+                        '-infinity');
   run.until := coalesce(until, greatest(run.started_at, run.since));
   run.tolerance := tolerance;
   -- A window that leaves a gap after the runs before leaves covered_until where it was.
@@ -163,8 +156,7 @@ BEGIN
                             THEN greatest(covered, credit_ledger_internal.reconciliation_horizon(run.until))
                             ELSE covered END;
 
-  -- What the findings need: mismatches, what may explain one that is open, and the small differences that add up to
-  -- one.
+  -- What the findings need: mismatches, what may explain one that is open, small differences that add up to one.
   WITH judged AS MATERIALIZED (
     SELECT j.* FROM credit_ledger_internal.judge_campaigns(run.since, run.until, run.tolerance, with_findings => true) j
   )
@@ -187,7 +179,7 @@ BEGIN
   INSERT INTO @extschema@.credit_reconciliation_run
     (since, until, tolerance, judged, in_flight, findings_new, findings_open, covered_until, started_at, finished_at)
   VALUES (run.since, run.until, run.tolerance, run.judged, run.in_flight, 0, 0, run.covered_until, run.started_at,
-    clock_timestamp())
+          clock_timestamp())
   RETURNING run_id INTO run.run_id;
   PERFORM credit_ledger_internal.keep_mismatches(run, judged || unsound);
   PERFORM credit_ledger_internal.clear_findings(run, judged);
@@ -198,9 +190,13 @@ BEGIN
   WHERE r.run_id = run.run_id
   RETURNING r.* INTO run;
 
-  PERFORM credit_ledger_internal.finding_alert(o.org_id)
-  FROM (SELECT DISTINCT f.org_id FROM @extschema@.credit_finding f
+  -- In one reading: after a bad night every organisation has findings.
+  PERFORM credit_ledger_internal.finding_alert(o.org_id, o.open, o.difference)
+  FROM (SELECT f.org_id, count(*) FILTER (WHERE f.resolved_at IS NULL) AS open,
+               sum(f.difference) FILTER (WHERE f.resolved_at IS NULL) AS difference
+        FROM @extschema@.credit_finding f
         WHERE f.resolved_at IS NULL OR f.resolved_at >= run.started_at
+        GROUP BY f.org_id
         ORDER BY f.org_id) o;
   PERFORM @extschema@.credit_check_reconciliation();
   RETURN run;
@@ -278,8 +274,8 @@ BEGIN
   END LOOP;
   IF to_give > 0 THEN
     RAISE object_not_in_prerequisite_state USING
-      MESSAGE = format('campaign "%s" of organisation "%s" was charged in parts of a hold that is open', campaign_id,
-        org_id),
+      MESSAGE = format('campaign "%s" of organisation "%s" was charged in parts of a hold that is open',
+                       campaign_id, org_id),
       HINT = 'It can be corrected once that authorization is settled.';
   END IF;
 END
@@ -287,6 +283,32 @@ $$;
 COMMENT ON FUNCTION credit_ledger_internal.correct_campaign(text, text, bigint, text, text) IS
   'has a campaign charged less by difference (less than zero: more), by correcting its authorizations; by a charge '
   'under the key if none of them is settled';
+
+CREATE FUNCTION credit_ledger_internal.require_judged(judgement @extschema@.credit_judgement, campaign text)
+  RETURNS void LANGUAGE plpgsql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  why text;
+  remedy text;
+BEGIN
+  IF judgement.verdict = 'in_flight' THEN
+    why := 'It is in flight again: what it used, its open holds can explain.';
+    remedy := 'Its difference is known once all its authorizations are settled.';
+  ELSIF judgement.verdict = 'detached' THEN
+    why := 'The partition of one of its authorizations has been detached.';
+    remedy := 'Attach it again, or dismiss the finding.';
+  ELSE
+    RETURN;
+  END IF;
+  RAISE object_not_in_prerequisite_state USING
+    MESSAGE = format('campaign "%s" of organisation "%s" cannot be judged', campaign, judgement.org_id),
+    DETAIL = why,
+    HINT = remedy;
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.require_judged(@extschema@.credit_judgement, text) IS
+  'raises 55000 unless what a campaign was charged is known';
 
 CREATE FUNCTION credit_ledger_internal.correct_finding(finding @extschema@.credit_finding, reason text)
   RETURNS bigint LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -296,7 +318,7 @@ DECLARE
   judgement @extschema@.credit_judgement;
   campaign text;
   place integer := 0;
-  charged bigint := 0::bigint;
+  charged bigint := 0;
 BEGIN
   IF finding.detail IS NOT NULL THEN
     RAISE object_not_in_prerequisite_state USING
@@ -309,27 +331,20 @@ BEGIN
   PERFORM FROM @extschema@.credit_account a WHERE a.org_id = finding.org_id FOR NO KEY UPDATE;
 
   FOR judgement IN
-    SELECT j.* FROM credit_ledger_internal.judge_campaigns('infinity', 'infinity', 0,
-      of_finding => finding.finding_id) j
+    SELECT j.*
+    FROM credit_ledger_internal.judge_campaigns('infinity', 'infinity', 0, of_finding => finding.finding_id) j
     WHERE j.detail IS NULL
     ORDER BY j.campaign_id, j.used_on
   LOOP
     campaign := coalesce(judgement.campaign_id, credit_ledger_internal.campaign_of_day(judgement.used_on));
-    IF finding.campaigns IS NULL AND judgement.verdict IN ('in_flight', 'detached') THEN
-      RAISE object_not_in_prerequisite_state USING
-        MESSAGE = format('campaign "%s" of organisation "%s" cannot be judged', campaign, finding.org_id),
-        DETAIL = CASE judgement.verdict WHEN 'in_flight'
-          THEN 'It is in flight again: what it used, its open holds can explain.'
-                                        ELSE 'The partition of one of its authorizations has been detached.' END,
-        HINT = CASE judgement.verdict WHEN 'in_flight'
-          THEN 'Its difference is known once all its authorizations are settled.'
-                                      ELSE 'Attach it again, or dismiss the finding.' END;
+    IF finding.campaigns IS NULL THEN
+      PERFORM credit_ledger_internal.require_judged(judgement, campaign);
     END IF;
     CONTINUE WHEN judgement.difference = 0;
     place := place + 1;
     PERFORM credit_ledger_internal.correct_campaign(finding.org_id, campaign, judgement.difference,
       concat_ws(':', 'credit_finding', finding.finding_id, CASE WHEN finding.campaigns IS NOT NULL THEN place END),
-        reason);
+      reason);
     charged := charged - judgement.difference;
   END LOOP;
   RETURN charged;
@@ -365,7 +380,7 @@ BEGIN
   ELSIF finding.resolution IS NOT NULL THEN
     RAISE object_not_in_prerequisite_state USING
       MESSAGE = format('finding %s is resolved already', finding_id),
-        DETAIL = format('Its resolution is %s.', finding.resolution);
+      DETAIL = format('Its resolution is %s.', finding.resolution);
   END IF;
 
   IF action = 'adjust' THEN
@@ -382,7 +397,9 @@ BEGIN
       adjusted = finding.adjusted, entry_no = finding.entry_no
   WHERE f.finding_id = finding.finding_id
   RETURNING f.* INTO finding;
-  PERFORM credit_ledger_internal.finding_alert(finding.org_id);
+  PERFORM credit_ledger_internal.finding_alert(finding.org_id, count(*), sum(f.difference))
+  FROM @extschema@.credit_finding f
+  WHERE (f.org_id = finding.org_id OR f.org_id IS NULL AND finding.org_id IS NULL) AND f.resolved_at IS NULL;
   RETURN finding;
 END
 $$;

@@ -111,6 +111,19 @@ WHERE r.run_id IN (1, 3);
 SELECT r.covered_until = (SELECT max(p.covered_until) FROM credit_reconciliation_run p WHERE p.run_id < r.run_id) AS gap_does_not_count
 FROM credit_run_reconciliation(now() + interval '1 day', now() + interval '2 days') r;
 
+-- A bad night: what a run reads of the findings does not grow with the organisations that have some.
+BEGIN;
+INSERT INTO usage SELECT 'bad-' || o, 'unauthorized', '2026-01-12 12:00', 100 FROM generate_series(1, 200) o;
+SET LOCAL client_min_messages = error;
+SELECT findings_new FROM pg_temp.run('2026-01-12', '2026-01-13');
+SELECT seq_tup_read + idx_tup_fetch < 10000 AS reads_them_together FROM pg_stat_xact_user_tables
+WHERE relid = 'credit_finding'::regclass;
+SELECT count(*) FROM pg_temp.alerts WHERE is_open AND org_id LIKE 'bad-%';
+DELETE FROM usage WHERE org_id LIKE 'bad-%';
+SELECT findings_new FROM pg_temp.run('2026-01-12', '2026-01-13');
+SELECT count(*) FROM pg_temp.alerts WHERE is_open AND org_id LIKE 'bad-%';
+ROLLBACK;
+
 -- Overdue: 26 hours after the last run, or after a usage source was registered. Noticed by whoever asks; the next run closes it.
 SELECT overdue, findings_open, detail FROM credit_reconciliation_health();
 SELECT overdue, detail FROM credit_reconciliation_health(now() + interval '27 hours');
