@@ -208,5 +208,15 @@ SELECT pg_temp.lots_used('shapes-lots-3');
 SELECT * FROM credit_verify();
 ROLLBACK;
 
+-- An index to which organisations are the same that are not finds nothing of ours.
+BEGIN;
+DROP INDEX credit_lot_use_idx;
+CREATE COLLATION pg_temp.any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE INDEX credit_lot_any_case_idx ON credit_lot (org_id COLLATE pg_temp.any_case, priority, expires_at, lot_no) WHERE closed_at IS NULL;
+SELECT balance_after FROM credit_grant('Shapes-Lots-4', 50, 'other', expires_at => now() + interval '1 hour');
+SELECT pg_temp.lots_used('shapes-lots-4');
+SELECT * FROM credit_verify();
+ROLLBACK;
+
 SELECT * FROM credit_verify();
 DROP TABLE ids;
