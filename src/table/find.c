@@ -47,7 +47,6 @@ static Relation relation_index(clUnit *unit, clRelation *rel, int nkeys, const c
 static bool index_predicate_holds(clRelation *rel, Relation index, const clKey *key);
 static int index_key_count(Relation index, int nkeys);
 static bool index_starts_with(clRelation *rel, Relation index, int nkeys, const clKey *keys, const int *order);
-static bool index_has_column(clRelation *rel, Relation index, int position, int column);
 static bool index_is_complete(Relation index, Snapshot snapshot);
 static void index_keys_init(Relation index, int nkeys, const clKey *keys, ScanKey scan_keys);
 static int index_position(const clKey *keys, int i, int previous);
@@ -350,7 +349,6 @@ relation_index(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, cons
 	return rel->key_index;
 }
 
-/* In the collation of the columns: another one may take for the same what is not. */
 static bool
 index_starts_with(clRelation *rel, Relation index, int nkeys, const clKey *keys, const int *order)
 {
@@ -363,25 +361,16 @@ index_starts_with(clRelation *rel, Relation index, int nkeys, const clKey *keys,
 	for (int i = 0; i < index_key_count(index, nkeys); i++)
 	{
 		position = index_position(keys, i, position);
-		if (!index_has_column(rel, index, position, keys[i].column))
+		if (!cl_index_has_column(rel, index, position, keys[i].column))
 			return false;
 	}
 	for (; order != NULL && *order != 0; order++)
 	{
 		position++;
-		if (!index_has_column(rel, index, position, *order) || index->rd_indoption[position - 1] != 0)
+		if (!cl_index_has_column(rel, index, position, *order) || index->rd_indoption[position - 1] != 0)
 			return false;
 	}
 	return true;
-}
-
-static bool
-index_has_column(clRelation *rel, Relation index, int position, int column)
-{
-	AttrNumber attnum = rel->shape->attnums[column - 1];
-
-	return position <= index->rd_index->indnkeyatts && index->rd_index->indkey.values[position - 1] == attnum &&
-		index->rd_indcollation[position - 1] == TupleDescAttr(RelationGetDescr(rel->rel), attnum - 1)->attcollation;
 }
 
 /* Whether the index is whole, or a partial one of the rows in which the key's column is NULL. */

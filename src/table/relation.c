@@ -146,3 +146,12 @@ cl_relation_require_unchanged(clRelation *rel, TM_Result result)
 			elog(ERROR, "unexpected state %d of a row of \"%s\"", (int) result, RelationGetRelationName(rel->rel));
 	}
 }
+
+bool
+cl_index_has_column(const clRelation *rel, Relation index, int position, int column)
+{
+	AttrNumber attnum = rel->shape->attnums[column - 1];
+
+	return position <= index->rd_index->indnkeyatts && index->rd_index->indkey.values[position - 1] == attnum &&
+		index->rd_indcollation[position - 1] == TupleDescAttr(RelationGetDescr(rel->rel), attnum - 1)->attcollation;
+}

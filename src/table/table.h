@@ -55,6 +55,12 @@ struct clRelation
 extern TupleTableSlot *cl_relation_slot(clUnit *unit, clRelation *rel);
 extern void cl_relation_read_slot(clRelation *rel, clRow *row);
 
+/*
+ * Whether a position of an index, from 1, is a column of ours and compares it
+ * as the column does: another collation may take for the same what is not.
+ */
+extern bool cl_index_has_column(const clRelation *rel, Relation index, int position, int column);
+
 /* Raises what an UPDATE would raise that met a row in this state; returns where it may go on. */
 extern void cl_relation_require_unchanged(clRelation *rel, TM_Result result);
 

@@ -49,7 +49,7 @@ static ResultRelInfo *relation_target(clUnit *unit, clRelation *rel);
 static void relation_set_updated_columns(clUnit *unit, clRelation *rel, const clRow *row);
 static void relation_open_indexes(clUnit *unit, clRelation *rel, bool speculative);
 static List *relation_arbiters(clRelation *rel, int nkeys, const clKey *keys);
-static bool index_is_on(clRelation *rel, Form_pg_index form, int nkeys, const clKey *keys);
+static bool index_is_on(clRelation *rel, Relation index, int nkeys, const clKey *keys);
 static TupleTableSlot *relation_write_slot(clUnit *unit, clRelation *rel);
 static TupleTableSlot *relation_bulk_slot(clUnit *unit, clRelation *rel);
 static TupleTableSlot *relation_make_slot(clUnit *unit, clRelation *rel);
@@ -451,7 +451,7 @@ relation_arbiters(clRelation *rel, int nkeys, const clKey *keys)
 	{
 		Relation index = index_open(lfirst_oid(lc), rel->lockmode);
 
-		if (index_is_on(rel, index->rd_index, nkeys, keys) && RelationGetIndexPredicate(index) == NIL)
+		if (index_is_on(rel, index, nkeys, keys) && RelationGetIndexPredicate(index) == NIL)
 			arbiters = lappend_oid(arbiters, RelationGetRelid(index));
 		index_close(index, NoLock);
 	}
@@ -466,13 +466,15 @@ relation_arbiters(clRelation *rel, int nkeys, const clKey *keys)
 }
 
 static bool
-index_is_on(clRelation *rel, Form_pg_index form, int nkeys, const clKey *keys)
+index_is_on(clRelation *rel, Relation index, int nkeys, const clKey *keys)
 {
+	Form_pg_index form = index->rd_index;
+
 	if (!form->indisunique || !form->indimmediate || form->indnkeyatts != nkeys)
 		return false;
 	for (int i = 0; i < nkeys; i++)
 	{
-		if (form->indkey.values[i] != rel->shape->attnums[keys[i].column - 1])
+		if (!cl_index_has_column(rel, index, i + 1, keys[i].column))
 			return false;
 	}
 	return true;
