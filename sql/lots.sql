@@ -76,7 +76,7 @@ CROSS JOIN LATERAL credit_ledger_internal.lots_ended(a.org_id, statement_timesta
 WHERE a.lot_expires_at <= statement_timestamp() AND e.lost > 0;
 COMMENT ON VIEW @extschema@.credit_lot_movement IS
   'what moved in which lot: a row an entry and lot, signed like the entry. The sum of an organisation''s rows '
-  'is its balance';
+  'is its balance, unless entries were put away';
 COMMENT ON COLUMN @extschema@.credit_lot_movement.lot_no IS 'NULL: the main pool';
 COMMENT ON COLUMN @extschema@.credit_lot_movement.created_at IS
   'when the entry was written; NULL: it is not yet, the lot has ended, and the next call will write it '

@@ -160,7 +160,7 @@ CREATE FUNCTION @extschema@.credit_detach_partitions(older_than interval, parent
   SET datestyle = 'ISO'
   SET timezone = 'UTC'
   SET row_security = off
-  SET lock_timeout = '1s'
+  SET lock_timeout = '500ms'
 AS $$
 DECLARE
   made_before timestamptz;
@@ -215,6 +215,10 @@ BEGIN
       upper_bound = excluded.upper_bound, detached_at = excluded.detached_at;
   END LOOP;
 
+  -- A transaction that waits for one of them while it has the other waits for less than its deadlock_timeout.
+  IF cardinality(leaves) > 0 THEN
+    LOCK TABLE ONLY @extschema@.credit_ledger_settled, ONLY @extschema@.credit_entry IN ACCESS EXCLUSIVE MODE;
+  END IF;
   FOR leaf IN
     SELECT l.relation, d.parent
     FROM unnest(leaves) WITH ORDINALITY l (relation, place)
@@ -235,5 +239,5 @@ COMMENT ON FUNCTION @extschema@.credit_detach_partitions(interval, regclass) IS
   'balance_after. Commits, reverts, refunds and corrections of what was put away are LC003. credit_verify() goes on '
   'from what the entries put away came to for each account, and holds authorizations and lots that are older than '
   'them against no entries; reconciliation says detached. ALTER TABLE ... ATTACH PARTITION under the same name undoes '
-  'it. Reads entries before it locks; locks the parents for a moment, and gives up if it has to wait for a second '
+  'it. Reads entries before it locks; locks the parents for a moment, and gives up if it has to wait for half a second '
   '(55P03)';
