@@ -59,6 +59,21 @@ test-versions:
 	scripts/install-packages chroot
 	test/versions/run
 
+# Debian's packages for the machine's own suite, built in a fresh one, and the archive for PGXN.
+deb:
+	scripts/install-packages chroot
+	mkdir -p packages
+	scripts/fresh-debian --shared packages own scripts/build-deb
+
+dist:
+	scripts/install-packages dist
+	scripts/make-dist .
+
+test-packages:
+	scripts/install-packages chroot
+	scripts/install-packages dist
+	test/packages/run
+
 # On a server with assertions, which is built first if need be.
 test-assert:
 	scripts/install-packages test
@@ -78,4 +93,4 @@ bench:
 format:
 	clang-format-19 -i src/*.c src/*.h src/*/*.c src/*/*.h
 
-.PHONY: bench demo demo-http format test test-assert test-fuzz test-names test-versions
+.PHONY: bench deb demo demo-http dist format test test-assert test-fuzz test-names test-packages test-versions
