@@ -281,19 +281,28 @@ def timed(side, statement):
 
 
 def reconciliation(bench):
-    """A run over the last day, a twentieth of bench.history, alone in its ledger and with nineteen days before it."""
+    """A run over the last day, a twentieth of bench.history, alone in its ledger and with nineteen days before it; and the run
+    of a night, which looks back three days more and verifies what is new."""
     sides = [replace(EXTENSION, name=name, database=name) for name in ("day", "twenty_days")]
     for side, days in zip(sides, (1, 20), strict=True):
         bench.make_database(side.database)
         psql(side.database, file="history.sql", search_path="extension", rows=bench.history * days // 20, span=f"{days} days")
         psql(side.database, file="usage.sql", search_path="extension")
+        psql(side.database, """
+            INSERT INTO credit_reconciliation_run (since, until, tolerance, judged, in_flight, findings_new, findings_open,
+              covered_until, started_at, finished_at)
+            SELECT '-infinity', night, 10, 0, 0, 0, 0, night, night, night FROM (SELECT now() - interval '1 day' AS night) n""",
+             search_path="extension")
     for number, side in bench.rounds(sides):
-        bench.emit("reconciliation", side.name, "ms", number, timed(side, """
-            DO $$ BEGIN
-              IF (SELECT findings_new FROM credit_run_reconciliation(now() - interval '1 day', now())) > 0 THEN
-                RAISE 'the ledger does not agree with its usage';
-              END IF;
-            END $$"""))
+        for metric, window in (("ms", "now() - interval '1 day', now()"), ("ms of a night", "")):
+            bench.emit("reconciliation", side.name, metric, number, timed(side, f"""
+                BEGIN;
+                DO $$ BEGIN
+                  IF (SELECT findings_new FROM credit_run_reconciliation({window})) > 0 THEN
+                    RAISE 'the ledger does not agree with its usage';
+                  END IF;
+                END $$;
+                ROLLBACK"""))
 
 
 def verify(bench):
