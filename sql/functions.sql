@@ -66,7 +66,8 @@ CREATE FUNCTION @extschema@.credit_account_configure(org_id text, credit_limit b
     low_balance_threshold bigint = NULL, frozen boolean = NULL, metadata jsonb = NULL)
   RETURNS @extschema@.credit_account LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_account_configure(text, bigint, bigint, bigint, boolean, jsonb) IS
-  'sets what is not NULL on an account, creating it if there is none; limits are >= 0';
+  'sets what is not NULL on an account, creating it, with a NOTICE, if there is none, unless frozen is given (LC002); '
+  'limits are >= 0';
 
 CREATE FUNCTION @extschema@.credit_lot_configure(org_id text, lot_no bigint, expires_at timestamptz = NULL,
     priority integer = NULL)
@@ -80,10 +81,11 @@ COMMENT ON FUNCTION @extschema@.credit_void(text, bigint, text) IS
   'takes all that is free in a lot, even if that leaves less than zero, with a reason; what is held follows as it is '
   'released; LC002, LC009';
 
-CREATE FUNCTION @extschema@.credit_sweep(as_of timestamptz = NULL, max_rows integer = 1000)
+CREATE FUNCTION @extschema@.credit_sweep(as_of timestamptz = NULL, max_rows integer = 1000, org_id text = NULL)
   RETURNS integer LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.credit_sweep(timestamptz, integer) IS
-  'settles at most max_rows holds that expired before as_of (NULL: now), oldest first, by their timeout_action, and '
+COMMENT ON FUNCTION @extschema@.credit_sweep(timestamptz, integer, text) IS
+  'settles at most max_rows holds that expired before as_of (NULL: now), of one organisation or of all, oldest first, '
+  'by their timeout_action, and '
   'returns how many; an account locked by somebody else is passed over, one that fails is passed over with a WARNING';
 
 -- Many in one call, at most a million: rows in the order of the arrays. All or nothing; with skip_refused an item that

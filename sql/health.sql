@@ -1,8 +1,5 @@
 -- credit_health: whether what should happen by itself does. A check that is not ok says what to do about it.
 
-CREATE TYPE @extschema@.credit_health_status AS ENUM ('ok', 'warning', 'critical');
-COMMENT ON TYPE @extschema@.credit_health_status IS 'how a check of credit_health turned out';
-
 CREATE FUNCTION credit_ledger_internal.ownership_repair()
   RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
@@ -50,15 +47,21 @@ DECLARE
   worker record;
   reconciliation record;
   future record;
+  late record;
   expected boolean;
   sweep_interval interval;
   age interval;
   drained timestamptz;
-  scheduled boolean;
 BEGIN
   SELECT * INTO worker FROM @extschema@.credit_worker_status();
   sweep_interval := current_setting('credit_ledger.sweep_interval')::interval;
   expected := worker.preloaded AND worker.enabled AND NOT pg_is_in_recovery();
+
+  RETURN QUERY
+  SELECT r.* FROM credit_ledger_internal.health_of_alerts() r
+  UNION ALL SELECT r.* FROM credit_ledger_internal.health_of_commits(worker.preloaded) r
+  UNION ALL SELECT r.* FROM credit_ledger_internal.health_of_waiting() r
+  UNION ALL SELECT r.* FROM credit_ledger_internal.health_of_timeouts() r;
 
   check_name := 'preloaded';
   status := CASE WHEN worker.preloaded THEN 'ok' ELSE 'warning' END::@extschema@.credit_health_status;
@@ -86,7 +89,8 @@ BEGIN
     WHEN NOT worker.enabled THEN
       status := 'warning';
       detail := 'credit_ledger.worker is off: nothing is settled by itself';
-      what_to_do := 'Set credit_ledger.worker = on and reload, unless this is a copy that must not charge anybody.';
+      what_to_do := 'Set credit_ledger.worker = on and reload, or ALTER DATABASE ... RESET credit_ledger.worker, '
+                    'unless this is a copy that must not charge anybody.';
     ELSE
       status := 'critical';
       detail := 'it is not running';
@@ -111,7 +115,8 @@ BEGIN
       AND worker.last_error_sqlstate = '55P03' THEN
       status := 'warning';
       detail := format('it ended early: %s', worker.last_error);
-      what_to_do := 'Nothing, if that is somebody''s work on the table and ends; pg_locks tells who has it.';
+      what_to_do := format('Nothing, if that is somebody''s work on the table and ends%s.',
+                           '; those who have one locked: process ' || credit_ledger_internal.table_lockers());
     WHEN worker.last_error_at >= coalesce(worker.last_sweep_at, '-infinity') THEN
       status := 'critical';
       detail := format('it failed: %s', worker.last_error);
@@ -129,25 +134,33 @@ BEGIN
   RETURN NEXT;
 
   check_name := 'oldest_expired_hold';
-  SELECT clock_timestamp() - min(o.expires_at) INTO age FROM @extschema@.credit_ledger_open o;
+  SELECT o.authorization_id, o.org_id, clock_timestamp() - o.expires_at AS age INTO late
+  FROM @extschema@.credit_ledger_open o ORDER BY o.expires_at LIMIT 1;
+  age := late.age;
   status := CASE WHEN age > current_setting('credit_ledger.sweep_lag_threshold')::interval THEN 'critical'
                  WHEN age > sweep_interval + interval '1 minute' THEN 'warning'
                  ELSE 'ok' END::@extschema@.credit_health_status;
-  detail := CASE WHEN age > interval '0' THEN format('expired %s ago', date_trunc('second', age)) ELSE 'none' END;
+  detail := CASE WHEN age > interval '0'
+                 THEN format('expired %s ago: authorization "%s" of organisation "%s"', date_trunc('second', age),
+                             late.authorization_id, late.org_id)
+                 ELSE 'none' END;
   what_to_do := CASE WHEN status <> 'ok' THEN
-    'See whether its account is locked (pg_locks) or credit_recent_failures() names it. '
+    'See whether its account is locked (credit_waiting_calls) or credit_recent_failures() names it. '
     'Without the worker, call credit_sweep().' END;
   RETURN NEXT;
 
   check_name := 'oldest_ended_lot';
-  SELECT clock_timestamp() - min(l.expires_at) INTO age
+  SELECT l.org_id, l.lot_no, clock_timestamp() - l.expires_at AS age INTO late
   FROM @extschema@.credit_lot l
-  WHERE l.closed_at IS NULL AND NOT l.voided AND l.held < l.remaining AND l.expires_at < clock_timestamp();
+  WHERE l.closed_at IS NULL AND NOT l.voided AND l.held < l.remaining AND l.expires_at < clock_timestamp()
+  ORDER BY l.expires_at LIMIT 1;
+  age := late.age;
   status := CASE WHEN age > current_setting('credit_ledger.sweep_lag_threshold')::interval THEN 'critical'
                  WHEN age > sweep_interval + interval '1 minute' THEN 'warning'
                  ELSE 'ok' END::@extschema@.credit_health_status;
   detail := CASE WHEN age IS NULL THEN 'none'
-                 ELSE format('ended %s ago, and what is free in it is not posted', date_trunc('second', age)) END;
+                 ELSE format('ended %s ago, and what is free in it is not posted: lot %s of organisation "%s"',
+                             date_trunc('second', age), late.lot_no, late.org_id) END;
   what_to_do := CASE WHEN status <> 'ok' THEN
     'Nobody can spend it. As for oldest_expired_hold: is its account locked, is nobody sweeping?' END;
   RETURN NEXT;
@@ -175,20 +188,7 @@ BEGIN
   what_to_do := CASE WHEN NOT worker.preloaded THEN 'See preloaded.' END;
   RETURN NEXT;
 
-  check_name := 'pg_cron';
-  IF EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron') THEN
-    scheduled := EXISTS (
-      SELECT FROM cron.job j
-      WHERE j.active AND j.database = current_database() AND j.command LIKE '%credit\_run\_reconciliation%');
-    status := CASE WHEN scheduled THEN 'ok' ELSE 'warning' END::@extschema@.credit_health_status;
-    detail := CASE WHEN scheduled THEN 'reconciliation is scheduled' ELSE 'reconciliation is not scheduled' END;
-    what_to_do := CASE WHEN NOT scheduled THEN 'SELECT credit_schedule_jobs()' END;
-  ELSE
-    status := 'warning';
-    detail := 'pg_cron is not in this database';
-    what_to_do := 'From the database that has it, schedule the reconciliation with cron.schedule_in_database().';
-  END IF;
-  RETURN NEXT;
+  RETURN QUERY SELECT r.* FROM credit_ledger_internal.health_of_pg_cron() r;
 
   -- From the runs alone: pg_cron can stop without a word.
   check_name := 'reconciliation';
@@ -196,9 +196,12 @@ BEGIN
   status := CASE WHEN reconciliation.overdue THEN 'critical'
                  WHEN reconciliation.findings_open > 0 THEN 'warning'
                  ELSE 'ok' END::@extschema@.credit_health_status;
-  detail := format('%s; open findings: %s',
+  detail := format('%s; open findings: %s%s',
                    CASE WHEN reconciliation.overdue THEN 'overdue' ELSE reconciliation.detail END,
-                   reconciliation.findings_open);
+                   reconciliation.findings_open,
+                   (SELECT format(', the newest of organisation "%s": %s', f.org_id, f.verdict)
+                    FROM @extschema@.credit_finding f
+                    WHERE f.resolved_at IS NULL ORDER BY f.found_at DESC, f.finding_id DESC LIMIT 1));
   what_to_do := CASE WHEN reconciliation.overdue THEN
                        'See cron.job_run_details and the server''s log; then SELECT credit_run_reconciliation().'
                      WHEN reconciliation.findings_open > 0 THEN
@@ -215,4 +218,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_health() IS
-  'one row a check: ok, warning or critical, what was seen, and what to do about it';
+  'tells in one row a check what is wrong now and whether what should happen by itself does: ok, warning or critical, '
+  'what was seen, and what to do about it';

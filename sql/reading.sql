@@ -86,11 +86,14 @@ CREATE TYPE @extschema@.credit_statement_line AS (
   created_at       timestamptz,
   metadata         jsonb,
   lots             bigint[],
-  effective_at     timestamptz
+  effective_at     timestamptz,
+  campaign_id      text COLLATE "C",
+  settled_by       @extschema@.credit_actor
 );
 COMMENT ON TYPE @extschema@.credit_statement_line IS
   'an entry as credit_statement shows it; created_at is NULL of what left a lot at its end and the '
-  'next call will write';
+  'next call will write. campaign_id and settled_by are those of its authorization as it stands now; timeout: nobody '
+  'committed it. NULL where its partition was put away';
 
 CREATE FUNCTION @extschema@.credit_statement(org_id text, since timestamptz = NULL, until timestamptz = NULL,
     after_entry_no bigint = NULL, max_rows integer = NULL)
@@ -98,7 +101,7 @@ CREATE FUNCTION @extschema@.credit_statement(org_id text, since timestamptz = NU
   SET row_security = off
 BEGIN ATOMIC
   SELECT credit_ledger_internal.require_account(org_id);
-  SELECT s.*
+  SELECT s.*, l.campaign_id, l.settled_by
   FROM (
     (SELECT e.org_id, e.entry_no, e.kind, e.amount, e.authorization_id, e.idempotency_key, e.reason, e.balance_after,
             e.created_at, e.metadata, e.lots, e.effective_at
@@ -120,6 +123,12 @@ BEGIN ATOMIC
     WHERE a.org_id = credit_statement.org_id AND d.lost > 0
       AND d.entry_no > coalesce(after_entry_no, 0)
       AND d.effective_at >= coalesce(since, '-infinity') AND d.effective_at < coalesce(until, 'infinity')) s
+  -- One by one, whatever the planner thinks of how many lines there are.
+  LEFT JOIN LATERAL (
+    SELECT l.campaign_id, l.settled_by
+    FROM @extschema@.credit_ledger l
+    WHERE l.authorization_id = s.authorization_id
+    LIMIT 1) l ON true
   ORDER BY s.entry_no
   LIMIT max_rows;
 END;

@@ -65,7 +65,7 @@ BEGIN
     RETURN credit_ledger_internal.alert_close('reconciliation_mismatch', org_id);
   END IF;
   RETURN credit_ledger_internal.alert_open('reconciliation_mismatch', org_id,
-    format('open findings of reconciliation: %s', open),
+    format('open findings of reconciliation%s: %s', ' of organisation "' || org_id || '"', open),
     jsonb_build_object('findings', open, 'difference', difference));
 END
 $$;

@@ -83,9 +83,11 @@ CREATE TYPE @extschema@.credit_account_balance AS (
   balance      bigint,
   held         bigint,
   credit_limit bigint,
-  available    bigint
+  available    bigint,
+  frozen       boolean
 );
-COMMENT ON TYPE @extschema@.credit_account_balance IS 'available = balance - held + credit_limit';
+COMMENT ON TYPE @extschema@.credit_account_balance IS
+  'available = balance - held + credit_limit; frozen: no new holds and charges';
 
 CREATE TYPE @extschema@.credit_discrepancy AS (
   org_id     text COLLATE "C",

@@ -22,7 +22,7 @@ COMMENT ON COLUMN @extschema@.credit_stat.outcome IS
 SELECT pg_extension_config_dump('@extschema@.credit_stat', '');
 
 CREATE FUNCTION @extschema@.credit_recent_failures(OUT failed_at timestamptz, OUT operation text, OUT org_id text,
-    OUT authorization_id text, OUT sqlstate text, OUT message text)
+    OUT campaign_id text, OUT authorization_id text, OUT sqlstate text, OUT message text, OUT detail text)
   RETURNS SETOF record LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_recent_failures() IS
   'the failed calls of this database among the last 256 of the server, the newest first; of what is not known yet '
@@ -34,12 +34,10 @@ COMMENT ON FUNCTION credit_ledger_internal.take_counters() IS
   'for credit_maintain(): what was counted in this database and is not in credit_stat; taken away when the '
   'transaction commits';
 
-CREATE FUNCTION @extschema@.credit_commit_failure_rate(period interval = '1 hour',
-    OUT attempts bigint, OUT failures bigint, OUT causes jsonb, OUT settled_by_timeout bigint, OUT rate numeric)
+CREATE FUNCTION credit_ledger_internal.commit_outcomes(period interval, OUT attempts bigint, OUT failures bigint,
+    OUT causes jsonb, OUT settled_by_timeout bigint, OUT rate numeric)
   LANGUAGE sql STABLE PARALLEL SAFE
-  SET row_security = off
 BEGIN ATOMIC
-  SELECT credit_ledger_internal.require_argument('period', period IS NULL);
   WITH counted AS (
     SELECT s.operation, s.outcome, sum(s.count)::bigint AS count
     FROM @extschema@.credit_stat s
@@ -59,9 +57,48 @@ BEGIN ATOMIC
          round((t.failures + t.settled_by_timeout)::numeric / nullif(t.attempts + t.settled_by_timeout, 0), 6)
   FROM total t;
 END;
+COMMENT ON FUNCTION credit_ledger_internal.commit_outcomes(interval) IS
+  'adds up credit_stat as credit_commit_failure_rate() tells it';
+
+CREATE FUNCTION credit_ledger_internal.commit_outcomes_told(attempts bigint, failures bigint, settled_by_timeout bigint)
+  RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT CASE
+    WHEN settled_by_timeout = 0 THEN format('%s of %s commits failed in the last hour', failures, attempts)
+    WHEN attempts = 0 THEN format('nobody committed %s holds in the last hour: the timeout settled them',
+                                 settled_by_timeout)
+    ELSE format('%s of %s commits failed in the last hour, and nobody committed %s holds: the timeout settled them',
+                failures, attempts, settled_by_timeout) END;
+END;
+COMMENT ON FUNCTION credit_ledger_internal.commit_outcomes_told(bigint, bigint, bigint) IS
+  'says what became of the commits of an hour, and of those that never came';
+
+CREATE FUNCTION @extschema@.credit_commit_failure_rate(period interval = '1 hour',
+    OUT attempts bigint, OUT failures bigint, OUT causes jsonb, OUT settled_by_timeout bigint, OUT rate numeric)
+  LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+  SET search_path = pg_catalog, pg_temp
+  SET row_security = off
+AS $$
+BEGIN
+  PERFORM credit_ledger_internal.require_argument('period', period IS NULL);
+  SELECT o.* INTO attempts, failures, causes, settled_by_timeout, rate
+  FROM credit_ledger_internal.commit_outcomes(period) o;
+  IF NOT (SELECT w.preloaded FROM @extschema@.credit_worker_status() w) THEN
+    RAISE NOTICE 'credit_ledger is not preloaded: nothing is counted'
+      USING HINT = 'Add credit_ledger to shared_preload_libraries and restart the server.';
+    IF rate IS NULL THEN
+      attempts := NULL;
+      failures := NULL;
+      causes := NULL;
+      settled_by_timeout := NULL;
+    END IF;
+  END IF;
+END
+$$;
 COMMENT ON FUNCTION @extschema@.credit_commit_failure_rate(interval) IS
-  'commits attempted in the last period, how many failed and why, how many holds nobody settled in time, and the '
-  'share of both together; repeated calls do not count. From credit_stat';
+  'tells how many commits were attempted in the last period, how many failed and why, how many holds nobody settled in '
+  'time, and the share of both together; repeated calls do not count. From credit_stat; NULL, with a NOTICE, where '
+  'nothing is counted';
 
 CREATE FUNCTION @extschema@.credit_maintain()
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -84,13 +121,13 @@ BEGIN
     SELECT date_trunc('minute', now()), t.operation, t.outcome, t.count FROM credit_ledger_internal.take_counters() t
     ON CONFLICT (minute, operation, outcome) DO UPDATE SET count = s.count + excluded.count;
 
-  SELECT * INTO commits FROM @extschema@.credit_commit_failure_rate();
+  SELECT * INTO commits FROM credit_ledger_internal.commit_outcomes(interval '1 hour');
   sample := commits.attempts + commits.settled_by_timeout;
   threshold := current_setting('credit_ledger.commit_failure_threshold')::numeric;
   IF commits.rate > threshold AND sample >= current_setting('credit_ledger.commit_failure_min_sample')::bigint THEN
     PERFORM credit_ledger_internal.alert_open('commit_failure_rate', NULL,
-      format('%s of %s commits failed in the last hour', commits.failures + commits.settled_by_timeout, sample),
-        to_jsonb(commits));
+      credit_ledger_internal.commit_outcomes_told(commits.attempts, commits.failures, commits.settled_by_timeout),
+      to_jsonb(commits));
   ELSIF coalesce(commits.rate, 0) <= threshold / 2 THEN
     PERFORM credit_ledger_internal.alert_close('commit_failure_rate', NULL);
   END IF;

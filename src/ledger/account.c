@@ -95,7 +95,7 @@ static clRelation *account_relation(clUnit *unit);
 static clKey account_key(text *org_id);
 static const clPlace *account_hint(const text *org_id);
 static void account_remember(const clAccount *account);
-static void account_create(clUnit *unit, text *org_id, clAccount *account);
+static bool account_create(clUnit *unit, text *org_id, clAccount *account);
 static void account_read(clAccount *account);
 static void account_read_terms(clAccount *account);
 static void account_begin(clAccount *account);
@@ -122,18 +122,21 @@ cl_account_lock_next(clUnit *unit, text *org_id, clAccount *account)
 		raise_account_not_found(unit, org_id);
 }
 
-void
+bool
 cl_account_lock_or_create(clUnit *unit, text *org_id, clAccount *account)
 {
+	bool created = false;
+
 	while (account_find_and_lock(unit, org_id, false, account) != CL_LOCKED)
 	{
 		CHECK_FOR_INTERRUPTS();
 		cl_unit_refresh(unit);
 		cl_shard_require_not_moved(unit, org_id);
-		account_create(unit, org_id, account);
+		created = account_create(unit, org_id, account);
 		cl_unit_refresh(unit);
 	}
 	cl_unit_refresh(unit);
+	return created;
 }
 
 bool
@@ -264,7 +267,7 @@ account_remember(const clAccount *account)
 }
 
 /* Make an empty account, unless somebody else did meanwhile. */
-static void
+static bool
 account_create(clUnit *unit, text *org_id, clAccount *account)
 {
 	clKey key = account_key(org_id);
@@ -280,7 +283,7 @@ account_create(clUnit *unit, text *org_id, clAccount *account)
 	cl_row_set(&account->row, ACCOUNT_LAST_ENTRY_NO, Int64GetDatum(0));
 	cl_row_set(&account->row, ACCOUNT_CREATED_AT, TimestampTzGetDatum(now));
 	cl_row_set(&account->row, ACCOUNT_UPDATED_AT, TimestampTzGetDatum(now));
-	(void) cl_relation_insert_absent(unit, account->rel, 1, &key, &account->row);
+	return cl_relation_insert_absent(unit, account->rel, 1, &key, &account->row);
 }
 
 static void
@@ -444,6 +447,6 @@ raise_account_not_found(clUnit *unit, text *org_id)
 	ereport(ERROR,
 			(errcode(ERRCODE_CL_ACCOUNT_NOT_FOUND),
 			 errmsg("organisation \"%s\" has no account", text_to_cstring(org_id)),
-			 errhint("credit_grant() and credit_account_configure() make one.")));
+			 errhint("See whether the name is right. The first credit_grant() of an organisation makes its account.")));
 	pg_unreachable();
 }

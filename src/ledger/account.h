@@ -49,15 +49,15 @@ typedef struct clAccount
 
 /*
  * Lock an account, waiting for whoever has it, and refresh the unit.  The
- * first raises LC002 where there is none, the second makes it, the third
- * returns false where there is none or somebody else holds it.  LC010 where
+ * first raises LC002 where there is none, the second makes it and says
+ * whether it did, the third returns false where there is none or somebody else holds it.  LC010 where
  * the organisation is not this database's; the third returns false.
  *
  * To lock several, call the fourth for each, in the order of org_id, and
  * refresh the unit after the last.
  */
 extern void cl_account_lock(clUnit *unit, text *org_id, clAccount *account);
-extern void cl_account_lock_or_create(clUnit *unit, text *org_id, clAccount *account);
+extern bool cl_account_lock_or_create(clUnit *unit, text *org_id, clAccount *account);
 extern bool cl_account_try_lock(clUnit *unit, text *org_id, clAccount *account);
 extern void cl_account_lock_next(clUnit *unit, text *org_id, clAccount *account);
 

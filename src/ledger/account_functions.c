@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "ledger/arguments.h"
@@ -47,7 +48,11 @@ cl_account_configure(FunctionCallInfo fcinfo, clTally *tally)
 
 	tally->org_id = org_id;
 	unit = cl_unit_begin("credit_account_configure()");
-	cl_account_lock_or_create(unit, org_id, &account);
+	/* Whoever means to freeze an account must not make another by a typing error. */
+	if (terms.frozen != NULL)
+		cl_account_lock(unit, org_id, &account);
+	else if (cl_account_lock_or_create(unit, org_id, &account))
+		ereport(NOTICE, (errmsg("organisation \"%s\" had no account: a new one was made", text_to_cstring(org_id))));
 	cl_credits_begin(unit, &account);
 	cl_account_set_terms(&account, &terms);
 	(void) cl_account_instant(&account, GetCurrentTimestamp());

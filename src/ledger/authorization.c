@@ -81,6 +81,7 @@ static const clTable ledger_table = {
 	},
 };
 
+static bool looks_like_campaign(const text *authorization_id);
 static bool authorization_find_settled(clUnit *unit, text *authorization_id, clAuthorization *authorization);
 static bool authorization_find_in(clUnit *unit, clRelation *leaf, text *authorization_id,
 								  const clPlace *hint, clAuthorization *authorization);
@@ -122,8 +123,21 @@ cl_authorization_get(clUnit *unit, text *authorization_id, clAuthorization *auth
 				(errcode(ERRCODE_CL_AUTHORIZATION_NOT_FOUND),
 				 errmsg("authorization \"%s\" does not exist", text_to_cstring(authorization_id)),
 				 foreign == NULL ? 0 :
-								   errdetail("Partitions that are foreign tables were not searched: %s.", foreign)));
+								   errdetail("Partitions that are foreign tables were not searched: %s.", foreign),
+				 looks_like_campaign(authorization_id) ?
+					 errhint("Pass the authorization_id that credit_authorize() answered with. "
+							 "A campaign's are found by: "
+							 "SELECT authorization_id, status FROM credit_ledger WHERE campaign_id = %s;",
+							 quote_literal_cstr(text_to_cstring(authorization_id))) :
+					 0));
 	}
+}
+
+/* Identifiers of authorizations begin with auth-, imported ones as a rule too. */
+static bool
+looks_like_campaign(const text *authorization_id)
+{
+	return VARSIZE_ANY_EXHDR(authorization_id) < 5 || memcmp(VARDATA_ANY(authorization_id), "auth-", 5) != 0;
 }
 
 char *
@@ -159,6 +173,7 @@ cl_authorization_lock(clUnit *unit, text *authorization_id, clAccount *account, 
 	cl_authorization_get(unit, authorization_id, authorization);
 	place = authorization->row.place;
 	tally->org_id = authorization->org_id;
+	tally->campaign_id = authorization->campaign_id;
 	cl_account_lock(unit, authorization->org_id, account);
 	cl_authorization_get_again(unit, authorization_id, &place, authorization);
 }

@@ -347,6 +347,7 @@ batch_at(clBatch *batch, int position, const text *org_id, const text *authoriza
 	batch->state->position = position;
 	batch->tally->org_id = org_id;
 	batch->tally->authorization_id = authorization_id;
+	batch->tally->campaign_id = NULL;
 }
 
 /* Do a step; NULL, or how it was refused. */
@@ -383,7 +384,7 @@ catch_refusal(clBatch *batch)
 	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_CL_CLASS || cl_unit_is_writing(batch->unit))
 		PG_RE_THROW();
 	FlushErrorState();
-	refusal = cl_tally_refuse(batch->tally, error->sqlerrcode, error->message);
+	refusal = cl_tally_refuse(batch->tally, error);
 	FreeErrorData(error);
 	return refusal;
 }

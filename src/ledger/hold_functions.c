@@ -8,6 +8,8 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "ledger/arguments.h"
 #include "ledger/batch.h"
@@ -16,6 +18,7 @@
 #include "ledger/identifier.h"
 #include "ledger/results.h"
 #include "ledger/settings.h"
+#include "ledger/transition.h"
 #include "ledger/verbs.h"
 
 /* The arguments of credit_authorize_many() and credit_charge_many(). */
@@ -27,6 +30,7 @@ typedef struct HoldArguments
 	clArray idempotency_keys;
 	clArray metadata;
 	clHoldRequest request; /* what all items have in common */
+	int over;			   /* so many repetitions found their holds settled */
 } HoldArguments;
 
 typedef struct HoldItem
@@ -38,6 +42,8 @@ typedef struct HoldItem
 static void request_ask(clHoldRequest *request, int64 amount, text *campaign_id, text *idempotency_key);
 static Datum charge_one(const char *what, FunctionCallInfo fcinfo, clTally *tally, bool is_used);
 static Datum hold_one(const char *what, text *org_id, clHoldRequest *request, clTally *tally);
+static bool is_over(const clHoldRequest *request, const clAuthorization *authorization);
+static void tell_over(const clHoldRequest *request, const clAuthorization *authorization);
 static Datum hold_many(const char *what, FunctionCallInfo fcinfo, clTally *tally, const clHoldRequest *request,
 					   int metadata_argno, int skip_argno);
 static void read_item(const HoldArguments *arguments, int position, clHoldRequest *request);
@@ -120,15 +126,43 @@ hold_one(const char *what, text *org_id, clHoldRequest *request, clTally *tally)
 	Datum result;
 
 	tally->org_id = org_id;
+	tally->campaign_id = request->call.campaign_id;
 	unit = cl_unit_begin(what);
 	cl_account_lock(unit, org_id, &account);
 	cl_credits_begin(unit, &account);
 	replayed = !cl_hold(unit, &account, request, &authorization, tally);
+	if (replayed && is_over(request, &authorization))
+		tell_over(request, &authorization);
 	cl_credits_end(unit, &account);
 	cl_tally_answer(tally, replayed);
 	result = cl_authorization_result(&authorization, &account, replayed);
 	cl_unit_end(unit);
 	return result;
+}
+
+/* Whether a repetition finds its hold, or its charge, as it would be if it had done it. */
+static bool
+is_over(const clHoldRequest *request, const clAuthorization *authorization)
+{
+	return authorization->status != (request->is_charge ? CL_COMMITTED : CL_AUTHORIZED);
+}
+
+/* Whoever repeats a call may take the answer for a hold that lives. */
+static void
+tell_over(const clHoldRequest *request, const clAuthorization *authorization)
+{
+	clState state = cl_state(authorization, GetCurrentTimestamp());
+	char *key = text_to_cstring(request->call.key);
+
+	ereport(NOTICE,
+			(errmsg("nothing is %s: idempotency key \"%s\" was used before, and its authorization is %s",
+					request->is_charge ? "charged" : "held", key,
+					cl_enum_name(CL_ENUM_STATUS, authorization->status)),
+			 errdetail_internal("%s", cl_state_told(authorization, state)),
+			 state == CL_STATE_OPEN ?
+				 errhint("credit_commit() charges what it holds.") :
+				 errhint("A new attempt takes a key of its own: idempotency_key => %s.",
+						 quote_literal_cstr(psprintf("%s:2", key)))));
 }
 
 /* ------------------------------------------------------------------------
@@ -174,6 +208,7 @@ hold_many(const char *what, FunctionCallInfo fcinfo, clTally *tally, const clHol
 {
 	HoldArguments arguments = {.request = *request};
 	clBatch batch = {.what = what, .verb = &hold_verb, .arguments = &arguments, .tally = tally};
+	Datum result;
 
 	arguments.org_ids = cl_arg_array(fcinfo, 0, "org_ids", TEXTOID);
 	arguments.amounts = cl_arg_array(fcinfo, 1, "amounts", INT8OID);
@@ -187,7 +222,13 @@ hold_many(const char *what, FunctionCallInfo fcinfo, clTally *tally, const clHol
 	batch.skip_refused = cl_arg_boolean(fcinfo, skip_argno, "skip_refused");
 	batch.count = arguments.org_ids.count;
 	cl_batch_require_count(batch.count);
-	return cl_batch_run(&batch, fcinfo);
+	result = cl_batch_run(&batch, fcinfo);
+	if (arguments.over > 0)
+		ereport(NOTICE,
+				(errmsg("nothing is %s for %d of %d items: their idempotency keys were used before",
+						request->is_charge ? "charged" : "held", arguments.over, batch.count),
+				 errhint("Each row has the status of its authorization; a new attempt takes a key of its own.")));
+	return result;
 }
 
 static void
@@ -269,6 +310,7 @@ judge(clBatch *batch, void *item)
 	HoldItem *this = item;
 	int64 amount = this->request.call.amount;
 
+	batch->tally->campaign_id = this->request.call.campaign_id;
 	cl_batch_item_settle_twin(&this->item);
 	if (this->item.twin != NULL)
 		cl_idempotency_require_same(&this->request.call, &((HoldItem *) this->item.twin)->request.call);
@@ -284,10 +326,15 @@ hold_perform(clBatch *batch, clBatchItem *item)
 {
 	HoldItem *this = (HoldItem *) item;
 
+	batch->tally->campaign_id = this->request.call.campaign_id;
 	if (item->twin != NULL)
 	{
 		cl_idempotency_require_same(&this->request.call, &((HoldItem *) item->twin)->request.call);
 		return false;
 	}
-	return cl_hold(batch->unit, item->account, &this->request, &item->authorization, batch->tally);
+	if (cl_hold(batch->unit, item->account, &this->request, &item->authorization, batch->tally))
+		return true;
+	if (is_over(&this->request, &item->authorization))
+		((HoldArguments *) batch->arguments)->over++;
+	return false;
 }

@@ -51,7 +51,7 @@ cl_grant(FunctionCallInfo fcinfo, clTally *tally)
 
 	tally->org_id = org_id;
 	unit = cl_unit_begin("credit_grant()");
-	cl_account_lock_or_create(unit, org_id, &account);
+	(void) cl_account_lock_or_create(unit, org_id, &account);
 	cl_credits_begin(unit, &account);
 	replayed = movement_replay(unit, &account, &call, &entry);
 	if (!replayed)

@@ -99,6 +99,7 @@ cl_account_balance_result(const clAccount *account)
 	add(&answer, INT8OID, Int64GetDatum(account->held), false);
 	add(&answer, INT8OID, Int64GetDatum(account->credit_limit), false);
 	add(&answer, INT8OID, Int64GetDatum(cl_account_available(account)), false);
+	add(&answer, BOOLOID, BoolGetDatum(account->frozen), false);
 	return form(&answer, CL_TYPE_ACCOUNT_BALANCE);
 }
 

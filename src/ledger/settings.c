@@ -100,10 +100,11 @@ define_for_worker(void)
 {
 	DefineCustomBoolVariable("credit_ledger.worker",
 							 "Has expired holds settled in every database with the extension.",
-							 "Takes effect if the library is in shared_preload_libraries.",
+							 "Takes effect if the library is in shared_preload_libraries. "
+							 "ALTER DATABASE ... SET turns it off for one database.",
 							 &cl_worker,
 							 true,
-							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("credit_ledger.sweep_interval",
 							"Time from one sweep of a database to the next.",

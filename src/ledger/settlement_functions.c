@@ -188,5 +188,6 @@ settle_perform(clBatch *batch, clBatchItem *item)
 
 	if (item->twin == NULL)
 		cl_authorization_get_again(batch->unit, item->name, &arguments->places[item->position], authorization);
+	batch->tally->campaign_id = authorization->campaign_id;
 	return cl_settle(batch->unit, item->account, authorization, &settlement, batch->tally);
 }

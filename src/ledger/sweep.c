@@ -71,6 +71,8 @@ static const clTableId tables[] = {CL_TABLE_ACCOUNT, CL_TABLE_OPEN, CL_TABLE_SET
 static void lock_tables(clSweep *sweep);
 static void look_for_lock(clSweep *sweep);
 static bool lock_table(clSweep *sweep, Oid table);
+static clScan *scan_expired(clUnit *unit, const clSweep *sweep);
+static bool is_asked_for(const clSweep *sweep, const text *org_id);
 static bool is_stopped(const clSweep *sweep);
 static int sweep_all(clSweep *sweep, clUnit *unit, clScan *scan, bool (*next)(clUnit *, clScan *, Candidate *));
 static bool next_hold(clUnit *unit, clScan *scan, Candidate *candidate);
@@ -85,6 +87,7 @@ static int sweep_range(const Chunk *chunk, int first, int count);
 static int sweep_organisation(const Chunk *chunk, int first, int count);
 static bool is_passed_over(const Chunk *chunk, const text *org_id);
 static void pass_over(const Chunk *chunk, const text *org_id);
+static void require_account(text *org_id);
 static int organisation_end(const Chunk *chunk, int first, int end);
 
 void
@@ -97,7 +100,7 @@ cl_sweep(clSweep *sweep)
 	lock_tables(sweep);
 	if (!cl_sweep_met_lock(sweep))
 	{
-		sweep->settled = sweep_all(sweep, unit, cl_authorization_scan_expired(unit, sweep->as_of), next_hold);
+		sweep->settled = sweep_all(sweep, unit, scan_expired(unit, sweep), next_hold);
 		sweep->lots = sweep_all(sweep, unit, cl_lot_scan_ended(unit, Min(sweep->as_of, now)), next_lot);
 	}
 	sweep->unfinished = !cl_sweep_met_lock(sweep) &&
@@ -175,6 +178,19 @@ is_stopped(const clSweep *sweep)
 	return cl_sweep_met_lock(sweep) || (sweep->end != 0 && cl_clock() >= sweep->end);
 }
 
+static clScan *
+scan_expired(clUnit *unit, const clSweep *sweep)
+{
+	return sweep->org_id == NULL ? cl_authorization_scan_expired(unit, sweep->as_of) :
+								   cl_authorization_scan_expired_of(unit, sweep->org_id, sweep->as_of);
+}
+
+static bool
+is_asked_for(const clSweep *sweep, const text *org_id)
+{
+	return sweep->org_id == NULL || cl_identifier_equal(sweep->org_id, org_id);
+}
+
 /* In the current memory context. */
 HTAB *
 cl_sweep_passed_over(void)
@@ -240,7 +256,7 @@ chunk_read(clUnit *unit, clScan *scan, bool (*next)(clUnit *, clScan *, Candidat
 	MemoryContextSwitchTo(row_context);
 	while (chunk->count < Min(max_rows, CHUNK_ROWS) && !is_stopped(chunk->sweep) && next(unit, scan, &read))
 	{
-		if (!is_passed_over(chunk, read.org_id))
+		if (is_asked_for(chunk->sweep, read.org_id) && !is_passed_over(chunk, read.org_id))
 		{
 			Candidate *candidate = &chunk->candidates[chunk->count];
 
@@ -351,7 +367,7 @@ pass_over_failed(const Chunk *chunk, const text *org_id, const ErrorData *error)
 	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 	{
 		chunk->sweep->tally->org_id = org_id;
-		(void) cl_tally_refuse(chunk->sweep->tally, error->sqlerrcode, error->message);
+		(void) cl_tally_refuse(chunk->sweep->tally, error);
 		chunk->sweep->tally->org_id = NULL;
 	}
 	ereport(WARNING,
@@ -438,7 +454,18 @@ organisation_end(const Chunk *chunk, int first, int end)
 	return i;
 }
 
-/* credit_sweep(as_of, max_rows) */
+/* LC002 */
+static void
+require_account(text *org_id)
+{
+	clUnit *unit = cl_unit_begin_reading();
+	clAccount account;
+
+	cl_account_get(unit, org_id, &account);
+	cl_unit_end(unit);
+}
+
+/* credit_sweep(as_of, max_rows, org_id) */
 Datum
 cl_sweep_function(FunctionCallInfo fcinfo, clTally *tally)
 {
@@ -447,6 +474,9 @@ cl_sweep_function(FunctionCallInfo fcinfo, clTally *tally)
 	cl_require_not_null(PG_ARGISNULL(1), "max_rows");
 	cl_require_minimum(PG_GETARG_INT32(1), "max_rows", 1);
 	sweep.max_rows = PG_GETARG_INT32(1);
+	sweep.org_id = cl_arg_optional_identifier(fcinfo, 2, "org_id");
+	if (sweep.org_id != NULL)
+		require_account(sweep.org_id);
 	sweep.passed_over = cl_sweep_passed_over();
 	cl_sweep(&sweep);
 	if (cl_sweep_met_lock(&sweep))

@@ -18,6 +18,7 @@ typedef struct clSweep
 	TimestampTz as_of; /* settle what expired before this, oldest first, */
 	int max_rows;	   /* at most so many, */
 	int64 end;		   /* and begin no other organisation after this instant of cl_clock(); 0: never */
+	text *org_id;	   /* of this organisation; NULL: of all */
 	HTAB *passed_over; /* see below */
 	clTally *tally;
 

@@ -14,15 +14,17 @@
 static const text *copy_identifier(const text *identifier);
 
 const clRefusal *
-cl_tally_refuse(clTally *tally, int sqlstate, const char *message)
+cl_tally_refuse(clTally *tally, const ErrorData *error)
 {
 	MemoryContext old = MemoryContextSwitchTo(tally->context);
 	clRefusal *refusal = palloc(sizeof(clRefusal));
 
 	refusal->org_id = copy_identifier(tally->org_id);
 	refusal->authorization_id = copy_identifier(tally->authorization_id);
-	refusal->sqlstate = sqlstate;
-	refusal->message = pstrdup(message);
+	refusal->campaign_id = copy_identifier(tally->campaign_id);
+	refusal->sqlstate = error->sqlerrcode;
+	refusal->message = pstrdup(error->message);
+	refusal->detail = error->detail == NULL ? NULL : pstrdup(error->detail);
 	tally->refusals = lappend(tally->refusals, refusal);
 	MemoryContextSwitchTo(old);
 	return refusal;

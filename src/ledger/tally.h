@@ -13,14 +13,17 @@
 #define CL_TALLY_H
 
 #include "nodes/pg_list.h"
+#include "utils/elog.h"
 
 /* Something that was refused, and did not stop the call. */
 typedef struct clRefusal
 {
 	const text *org_id;			  /* or NULL */
 	const text *authorization_id; /* or NULL */
+	const text *campaign_id;	  /* or NULL */
 	int sqlstate;
 	char *message;
+	char *detail; /* or NULL */
 } clRefusal;
 
 typedef struct clTally
@@ -30,6 +33,7 @@ typedef struct clTally
 	/* What it is about, as soon as that is known; or NULL. */
 	const text *org_id;
 	const text *authorization_id;
+	const text *campaign_id;
 
 	/* What it answered. */
 	int done;
@@ -48,6 +52,6 @@ cl_tally_answer(clTally *tally, bool replayed)
 }
 
 /* What the tally is about was refused. */
-extern const clRefusal *cl_tally_refuse(clTally *tally, int sqlstate, const char *message);
+extern const clRefusal *cl_tally_refuse(clTally *tally, const ErrorData *error);
 
 #endif /* CL_TALLY_H */

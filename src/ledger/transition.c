@@ -74,32 +74,37 @@ void
 cl_raise_invalid_transition(const clAuthorization *authorization, clState state, clVerb verb)
 {
 	const char *hint = remedy(state, verb);
-	char *detail;
-
-	if (state == CL_STATE_OPEN)
-		detail = pstrdup("It is authorized and not settled yet.");
-	else if (state == CL_STATE_COMMITTED_FINALLY || state == CL_STATE_REVERTED_FINALLY)
-		detail = psprintf("It was %s by timeout, and the time to correct that "
-						  "(credit_ledger.true_up_window = %s) has passed.",
-						  cl_enum_name(CL_ENUM_STATUS, authorization->status),
-						  GetConfigOptionByName("credit_ledger.true_up_window", NULL, false));
-	else if (authorization->settled_by == CL_TIMEOUT)
-		detail = psprintf("It was %s by timeout.", cl_enum_name(CL_ENUM_STATUS, authorization->status));
-	else if (authorization->status == CL_REVERTED)
-		detail = pstrdup("It is reverted.");
-	else if (authorization->refunded_amount > 0)
-		detail = psprintf("It is committed with amount %lld, of which %lld are refunded.",
-						  (long long) authorization->amount, (long long) authorization->refunded_amount);
-	else
-		detail = psprintf("It is committed with amount %lld.", (long long) authorization->amount);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_CL_INVALID_STATUS_TRANSITION),
 			 errmsg("authorization \"%s\" cannot be %s",
 					text_to_cstring(authorization->authorization_id), participles[verb]),
-			 errdetail_internal("%s", detail),
+			 errdetail_internal("%s", cl_state_told(authorization, state)),
 			 hint == NULL ? 0 : errhint("%s", hint)));
 	pg_unreachable();
+}
+
+char *
+cl_state_told(const clAuthorization *authorization, clState state)
+{
+	if (state == CL_STATE_OPEN)
+		return pstrdup("It is authorized and not settled yet.");
+	if (state == CL_STATE_COMMITTED_FINALLY || state == CL_STATE_REVERTED_FINALLY)
+		return cl_true_up_window == 0 ?
+			psprintf("It was %s by timeout, whose decision is final (credit_ledger.true_up_window = 0).",
+					 cl_enum_name(CL_ENUM_STATUS, authorization->status)) :
+			psprintf("It was %s by timeout, and the time to correct that "
+					 "(credit_ledger.true_up_window = %s) has passed.",
+					 cl_enum_name(CL_ENUM_STATUS, authorization->status),
+					 GetConfigOptionByName("credit_ledger.true_up_window", NULL, false));
+	if (authorization->settled_by == CL_TIMEOUT)
+		return psprintf("It was %s by timeout.", cl_enum_name(CL_ENUM_STATUS, authorization->status));
+	if (authorization->status == CL_REVERTED)
+		return pstrdup("It is reverted.");
+	if (authorization->refunded_amount > 0)
+		return psprintf("It is committed with amount %lld, of which %lld are refunded.",
+						(long long) authorization->amount, (long long) authorization->refunded_amount);
+	return psprintf("It is committed with amount %lld.", (long long) authorization->amount);
 }
 
 /* What helps instead, or NULL. */

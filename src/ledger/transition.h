@@ -55,6 +55,9 @@ extern clState cl_state(const clAuthorization *authorization, TimestampTz now);
 /* What a verb does to an authorization in a state. */
 extern clEffect cl_effect(clState state, clVerb verb);
 
+/* A sentence that says what became of it. */
+extern char *cl_state_told(const clAuthorization *authorization, clState state);
+
 /* LC006 */
 pg_noreturn extern void cl_raise_invalid_transition(const clAuthorization *authorization, clState state, clVerb verb);
 

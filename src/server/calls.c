@@ -14,8 +14,6 @@
  */
 #include "postgres.h"
 
-#include "utils/builtins.h"
-
 #include "ledger/verbs.h"
 #include "server/calls.h"
 #include "server/durability.h"
@@ -27,10 +25,8 @@
 static Datum call_verb(clCall call, clVerbFunction verb, FunctionCallInfo fcinfo);
 static Datum call_and_note(clCall call, clVerbFunction verb, FunctionCallInfo fcinfo, clTally *tally);
 static void count_refusals(clCall call, const clTally *tally);
-static void count_error(clCall call, const clTally *tally);
-static void count_failure(clCall call, const char *org_id, const char *authorization_id,
-						  int sqlstate, const char *message);
-static const char *shown(const text *identifier);
+static void count_error(clCall call, clTally *tally);
+static void count_failure(clCall call, const clRefusal *failure);
 
 #define SQL_FUNCTION(function, call, verb)        \
 	PGDLLEXPORT Datum function(PG_FUNCTION_ARGS); \
@@ -112,37 +108,26 @@ count_refusals(clCall call, const clTally *tally)
 	ListCell *lc;
 
 	foreach(lc, tally->refusals)
-	{
-		const clRefusal *refusal = lfirst(lc);
-
-		count_failure(call, shown(refusal->org_id), shown(refusal->authorization_id),
-					  refusal->sqlstate, refusal->message);
-	}
+		count_failure(call, lfirst(lc));
 }
 
 /* What a sweep could not settle is counted by organisation; an error of its own is no organisation's. */
 static void
-count_error(clCall call, const clTally *tally)
+count_error(clCall call, clTally *tally)
 {
 	MemoryContext old = MemoryContextSwitchTo(tally->context);
 	ErrorData *error = CopyErrorData();
 
 	count_refusals(call, tally);
 	if (call != CL_CALL_SWEEP)
-		count_failure(call, shown(tally->org_id), shown(tally->authorization_id), error->sqlerrcode, error->message);
+		count_failure(call, cl_tally_refuse(tally, error));
 	FreeErrorData(error);
 	MemoryContextSwitchTo(old);
 }
 
 static void
-count_failure(clCall call, const char *org_id, const char *authorization_id, int sqlstate, const char *message)
+count_failure(clCall call, const clRefusal *failure)
 {
-	cl_count(call, sqlstate, 1);
-	cl_failures_add(call, org_id, authorization_id, sqlstate, message);
-}
-
-static const char *
-shown(const text *identifier)
-{
-	return identifier == NULL ? NULL : text_to_cstring(identifier);
+	cl_count(call, failure->sqlstate, 1);
+	cl_failures_add(call, failure);
 }

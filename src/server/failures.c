@@ -34,8 +34,10 @@ typedef struct Failure
 	clCall call;
 	int sqlstate;
 	char org_id[CL_MAX_IDENTIFIER + 1];
+	char campaign_id[CL_MAX_IDENTIFIER + 1];
 	char authorization_id[CL_MAX_IDENTIFIER + 1];
 	char message[MAX_MESSAGE];
+	char detail[MAX_MESSAGE];
 } Failure;
 
 typedef struct FailureRing
@@ -57,6 +59,8 @@ static clSharedPart part = {
 };
 static FailureRing *ring;
 
+static void put_identifier(char *to, const text *identifier);
+static void put_message(char *to, const char *message);
 static void put_failure(ReturnSetInfo *result, const Failure *failure);
 
 void
@@ -67,26 +71,39 @@ cl_failures_init(void)
 }
 
 void
-cl_failures_add(clCall call, const char *org_id, const char *authorization_id, int sqlstate, const char *message)
+cl_failures_add(clCall call, const clRefusal *refusal)
 {
 	Failure failure;
-	int length = pg_mbcliplen(message, strlen(message), MAX_MESSAGE - 1);
 
 	/* All of it goes into a file in the end, the padding and what texts leave over, too. */
 	memset(&failure, 0, sizeof(failure));
 	failure.failed_at = GetCurrentTimestamp();
 	failure.database = MyDatabaseId;
 	failure.call = call;
-	failure.sqlstate = sqlstate;
-	strlcpy(failure.org_id, org_id != NULL ? org_id : "", sizeof(failure.org_id));
-	strlcpy(failure.authorization_id, authorization_id != NULL ? authorization_id : "",
-			sizeof(failure.authorization_id));
-	memcpy(failure.message, message, length);
-	failure.message[length] = '\0';
+	failure.sqlstate = refusal->sqlstate;
+	put_identifier(failure.org_id, refusal->org_id);
+	put_identifier(failure.campaign_id, refusal->campaign_id);
+	put_identifier(failure.authorization_id, refusal->authorization_id);
+	put_message(failure.message, refusal->message);
+	put_message(failure.detail, refusal->detail);
 
 	LWLockAcquire(cl_shared_lock(&part), LW_EXCLUSIVE);
 	ring->failures[ring->count++ % MAX_FAILURES] = failure;
 	LWLockRelease(cl_shared_lock(&part));
+}
+
+static void
+put_identifier(char *to, const text *identifier)
+{
+	if (identifier != NULL)
+		text_to_cstring_buffer(identifier, to, CL_MAX_IDENTIFIER + 1);
+}
+
+static void
+put_message(char *to, const char *message)
+{
+	if (message != NULL)
+		memcpy(to, message, pg_mbcliplen(message, strlen(message), MAX_MESSAGE - 1));
 }
 
 /* credit_recent_failures(): of this database, the newest first. */
@@ -117,16 +134,17 @@ credit_recent_failures(PG_FUNCTION_ARGS)
 static void
 put_failure(ReturnSetInfo *result, const Failure *failure)
 {
-	Datum values[6] = {TimestampTzGetDatum(failure->failed_at),
-					   CStringGetTextDatum(cl_call_name(failure->call)),
-					   CStringGetTextDatum(failure->org_id),
-					   CStringGetTextDatum(failure->authorization_id),
-					   CStringGetTextDatum(unpack_sql_state(failure->sqlstate)),
-					   CStringGetTextDatum(failure->message)};
-	bool nulls[6] = {false};
+	const char *texts[] = {cl_call_name(failure->call), failure->org_id, failure->campaign_id,
+						   failure->authorization_id, unpack_sql_state(failure->sqlstate), failure->message,
+						   failure->detail};
+	Datum values[1 + lengthof(texts)] = {TimestampTzGetDatum(failure->failed_at)};
+	bool nulls[1 + lengthof(texts)] = {false};
 
-	nulls[2] = failure->org_id[0] == '\0';
-	nulls[3] = failure->authorization_id[0] == '\0';
+	for (int i = 0; i < (int) lengthof(texts); i++)
+	{
+		nulls[1 + i] = texts[i][0] == '\0';
+		values[1 + i] = CStringGetTextDatum(texts[i]);
+	}
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 

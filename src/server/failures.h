@@ -8,11 +8,11 @@
 #ifndef CL_FAILURES_H
 #define CL_FAILURES_H
 
+#include "ledger/tally.h"
 #include "server/counters.h"
 
-/* To be called where there is shared memory.  Identifiers may be NULL. */
-extern void cl_failures_add(clCall call, const char *org_id, const char *authorization_id,
-							int sqlstate, const char *message);
+/* To be called where there is shared memory.  */
+extern void cl_failures_add(clCall call, const clRefusal *refusal);
 
 extern void cl_failures_init(void);
 

@@ -160,6 +160,12 @@ sweeper_run(void)
 
 	if (!look_whether_there())
 		return;
+	if (!cl_worker)
+	{
+		cl_database_report_left_alone("credit_ledger.worker is off for this database");
+		cl_database_report(&report, NULL);
+		return;
+	}
 	if (!look_whether_to_settle(&allowed))
 	{
 		cl_database_report_presence(false);

@@ -442,8 +442,11 @@ class Organisation:
         return self._movement_answer(entry)
 
     def account_configure(self, moment, org_id, **settings):
-        self._make_account(moment)
         told = {name: value for name, value in settings.items() if value is not None}
+        if "frozen" in told:
+            self.require_account()
+        else:
+            self._make_account(moment)
         if told.get("low_balance_threshold") == 0:
             told["low_balance_threshold"] = None
         self.account = replace(self.account, **told)

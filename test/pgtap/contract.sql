@@ -51,7 +51,7 @@ INSERT INTO expected VALUES
   ('credit_commit_failure_rate',
    'period interval DEFAULT ''01:00:00''::interval, OUT attempts bigint, OUT failures bigint, OUT causes jsonb, '
    'OUT settled_by_timeout bigint, OUT rate numeric',
-   'record', 's', 's', 'reader operator'),
+   'record', 's', 'r', 'reader operator'),
   ('credit_commit_many',
    'authorization_ids text[], amounts_used bigint[] DEFAULT NULL, skip_refused boolean DEFAULT false',
    'SETOF credit_authorization_item', 'v', 'u', 'app operator'),
@@ -95,8 +95,8 @@ INSERT INTO expected VALUES
    'TABLE(authorization_id text, org_id text, campaign_id text, amount bigint, created_at timestamptz, '
    'expires_at timestamptz)', 's', 's', 'reader operator'),
   ('credit_recent_failures',
-   'OUT failed_at timestamptz, OUT operation text, OUT org_id text, OUT authorization_id text, '
-   'OUT sqlstate text, OUT message text',
+   'OUT failed_at timestamptz, OUT operation text, OUT org_id text, OUT campaign_id text, '
+   'OUT authorization_id text, OUT sqlstate text, OUT message text, OUT detail text',
    'SETOF record', 'v', 'r', 'reader operator'),
   ('credit_reconcile',
    'since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, tolerance bigint DEFAULT 10',
@@ -143,7 +143,7 @@ INSERT INTO expected VALUES
    'after_entry_no bigint DEFAULT NULL, max_rows integer DEFAULT NULL',
    'SETOF credit_statement_line', 's', 's', 'reader operator'),
   ('credit_sweep',
-   'as_of timestamptz DEFAULT NULL, max_rows integer DEFAULT 1000',
+   'as_of timestamptz DEFAULT NULL, max_rows integer DEFAULT 1000, org_id text DEFAULT NULL',
    'integer', 'v', 'u', 'operator'),
   ('credit_unschedule_jobs',
    '',
@@ -224,7 +224,7 @@ SELECT bag_eq(
       'credit_idempotency credit_key_removal credit_ledger_open credit_ledger_settled_default credit_lot credit_reconciliation_run credit_stat '
       'credit_usage_source', ' ') AS name
     UNION ALL SELECT name, 'p' FROM string_to_table('credit_entry credit_ledger credit_ledger_settled', ' ') AS name
-    UNION ALL SELECT name, 'v' FROM string_to_table('credit_account_overview credit_lot_movement credit_totals', ' ') AS name
+    UNION ALL SELECT name, 'v' FROM string_to_table('credit_account_overview credit_lot_movement credit_provisional credit_totals credit_waiting_calls', ' ') AS name
     UNION ALL SELECT name, 'S' FROM string_to_table('credit_finding_finding_id_seq credit_reconciliation_run_run_id_seq', ' ') AS name$$,
   'the public tables, views and sequences');
 SELECT bag_eq(

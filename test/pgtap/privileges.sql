@@ -79,7 +79,9 @@ SELECT bag_eq(
   $$VALUES ('require_account'), ('require_argument'), ('setting'), ('last_entry_before'), ('put_away_until'), ('weight'), ('discrepancies'),
            ('misplaced_rows'), ('partitioned_tables'), ('row_count'), ('lots_ended'), ('lots_expiring'), ('lot_discrepancies'), ('expiry_horizon'), ('ownership_repair'),
            ('judge_campaigns'), ('touched_campaigns'), ('as_bigint'),
-           ('usage'), ('read_usage'), ('of_every_source'), ('require_usage_columns'), ('campaign_of_day'), ('start_of_day'), ('day_of')$$,
+           ('usage'), ('read_usage'), ('of_every_source'), ('require_usage_columns'), ('campaign_of_day'), ('start_of_day'), ('day_of'),
+           ('written_tables'), ('table_lockers'), ('commit_outcomes'), ('commit_outcomes_told'), ('health_of_alerts'), ('health_of_commits'),
+           ('health_of_waiting'), ('health_of_timeouts'), ('health_of_pg_cron')$$,
   'of the helpers, level ' || level || ' may call those that only look')
 FROM string_to_table('reader operator', ' ') AS level;
 SELECT ok(NOT has_schema_privilege('credit_test_app', 'credit_ledger_internal', 'USAGE'), 'an application sees no helper');

@@ -60,7 +60,8 @@ SELECT results_eq(
            ('balance', 'bigint', NULL),
            ('held', 'bigint', NULL),
            ('credit_limit', 'bigint', NULL),
-           ('available', 'bigint', NULL)$$,
+           ('available', 'bigint', NULL),
+           ('frozen', 'boolean', NULL)$$,
   'attributes of credit_account_balance');
 SELECT results_eq(
   $$SELECT * FROM pg_temp.attributes('credit_discrepancy')$$,

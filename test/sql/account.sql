@@ -3,10 +3,13 @@
 \set include :abs_srcdir '/sql/include/refusal.sql'
 \i :include
 
--- Configuring creates the account, with what is not told at its default.
+-- Configuring creates the account, with what is not told at its default; but none only to freeze it.
 SELECT org_id, balance, held, credit_limit, overage_limit, low_balance_threshold, frozen, last_entry_no, metadata,
        created_at <= updated_at AS in_order
 FROM credit_account_configure('account-a');
+SELECT org_id, credit_limit, overage_limit, low_balance_threshold, frozen, metadata
+FROM credit_account_configure('account-b', 100, 20, 50, true, '{"plan": "gold"}');
+SELECT balance FROM credit_account_configure('account-b');
 SELECT org_id, credit_limit, overage_limit, low_balance_threshold, frozen, metadata
 FROM credit_account_configure('account-b', 100, 20, 50, true, '{"plan": "gold"}');
 SELECT org_id, credit_limit, overage_limit, low_balance_threshold, frozen, metadata

@@ -129,6 +129,17 @@ subtest 'settings' => sub {
 	is($node->safe_psql('postgres', q{SELECT status FROM credit_health() WHERE check_name = 'worker'}), 'ok', 'worker = on: it goes on');
 };
 
+subtest 'paused in one database' => sub {
+	$node->safe_psql('postgres', 'ALTER DATABASE postgres SET credit_ledger.worker = off');
+	my $campaign = hold('postgres');
+	ok($node->poll_query_until('postgres', q{SELECT left_alone_because LIKE '%worker is off%' FROM credit_worker_status()}),
+		'the worker says that it leaves the database alone');
+	is($node->safe_psql('postgres', "SELECT status FROM credit_ledger WHERE campaign_id = '$campaign'"), 'authorized', 'and does');
+	is($node->safe_psql('postgres', q{SELECT status FROM credit_health() WHERE check_name = 'worker'}), 'warning', 'health tells');
+	$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET credit_ledger.worker');
+	ok($node->poll_query_until('postgres', "SELECT status = 'committed' FROM credit_ledger WHERE campaign_id = '$campaign'"), 'then it goes on');
+};
+
 subtest 'after a restart' => sub {
 	hold('postgres');
 	hold('beside', 'billing');

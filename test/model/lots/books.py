@@ -349,6 +349,7 @@ class Organisation:
                 "held": lot.held, "voided": False}
 
     def account_configure(self, now, **settings):
+        refuse_if("frozen" in settings and not self.exists, ACCOUNT_NOT_FOUND)
         self.exists = True
         self.post_due(now)
         self.__dict__.update({name: value for name, value in settings.items() if value is not None})

@@ -81,6 +81,7 @@ class Play:
             rows = self.model.organisation(org_id).authorizations.values()
             for name in [row.name for row in rows if row.is_open]:
                 self.carry_out(Call("revert", org_id, {"name": name}))
+            self.carry_out(Call("account_configure", org_id, {}))
             self.carry_out(Call("account_configure", org_id, {"frozen": False}))
             for database in self.databases:
                 expect_same("credit_verify", [], database.query("SELECT * FROM credit_verify(%s)", org_id))

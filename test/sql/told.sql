@@ -1,0 +1,83 @@
+-- Goal: no answer lets its reader believe what is not so: that something is held, that a misspelt organisation exists,
+-- that nothing failed where nothing is counted. And what is wrong now is one short query away.
+-- Method: make the mistakes of a newcomer and of a retried job, and read what comes back; let a timeout decide, and
+-- look for it in what people look at.
+\set QUIET on
+SELECT FROM credit_grant('told', 1000, 'opening');
+SELECT authorization_id AS spring FROM credit_authorize('told', 100, 'spring') \gset
+SELECT authorization_id AS summer FROM credit_authorize('told', 100, 'summer') \gset
+SELECT authorization_id AS autumn FROM credit_authorize('told', 100, 'autumn') \gset
+SELECT authorization_id AS winter FROM credit_authorize('told', 100, 'winter') \gset
+
+-- A live hold is repeated without a word.
+SELECT status, replayed FROM credit_authorize('told', 100, 'spring');
+
+-- One that is over is not.
+SELECT status FROM credit_revert(:'spring');
+SELECT status FROM credit_commit(:'summer', 97);
+SELECT credit_sweep(now() + interval '1 hour', org_id => 'told');
+SELECT status, replayed FROM credit_authorize('told', 100, 'spring');
+SELECT status, replayed FROM credit_authorize('told', 100, 'summer');
+SELECT status, replayed FROM credit_authorize('told', 100, 'autumn');
+SET credit_ledger.true_up_window = 0;
+SELECT status, replayed FROM credit_authorize('told', 100, 'winter');
+RESET credit_ledger.true_up_window;
+SELECT ord, status, replayed FROM credit_authorize_many('{told,told}', '{100,5}', '{spring,new}');
+
+-- A charge that repeats one is silent; one that repeats something else is not.
+SELECT status FROM credit_charge('told', 5, 'paid');
+SELECT status, replayed FROM credit_charge('told', 5, 'paid');
+SELECT status, replayed FROM credit_charge('told', 100, 'spring');
+SELECT status, replayed FROM credit_charge('told', 5, 'new');
+SELECT ord, status, replayed FROM credit_charge_many('{told}', '{5}', '{new}');
+
+-- Misspelt.
+SELECT credit_account_configure('tolld', frozen => true);
+SELECT credit_account_configure('tolld', frozen => false);
+SELECT credit_limit FROM credit_account_configure('told-2', credit_limit => 1);
+SELECT credit_limit FROM credit_account_configure('told-2', credit_limit => 2);
+SELECT credit_balance('tolld');
+SELECT credit_verify('tolld');
+SELECT credit_sweep(org_id => 'tolld');
+SELECT credit_commit('spring');
+SELECT credit_commit('auth-spring');
+SELECT credit_authorize('told', 5);
+
+-- Nothing is counted here.
+SELECT * FROM credit_commit_failure_rate();
+
+-- What the timeout decided.
+SELECT campaign_id, status, authorized_amount, charged, correctable_until - settled_at AS time FROM credit_provisional
+WHERE org_id = 'told' ORDER BY campaign_id;
+SELECT kind, amount, campaign_id, settled_by FROM credit_statement('told') ORDER BY entry_no, campaign_id;
+SELECT frozen FROM credit_account_configure('told', frozen => true);
+SELECT available, frozen FROM credit_balance('told');
+SELECT check_name, status, detail ~ '^\d+ in the last hour, the newest: authorization "auth-\w+" of organisation "told"$' AS named
+FROM credit_health() WHERE check_name = 'settled_by_timeout';
+
+-- Corrected in one statement, once.
+SELECT authorization_id IN (:'autumn', :'winter') AS named, status, amount, settled_by, replayed
+FROM credit_commit_many(
+  ARRAY(SELECT p.authorization_id FROM credit_provisional p WHERE p.org_id = 'told' ORDER BY p.authorization_id),
+  ARRAY(SELECT 97 FROM credit_provisional p WHERE p.org_id = 'told' ORDER BY p.authorization_id))
+ORDER BY amount;
+SELECT count(*) FROM credit_provisional WHERE org_id = 'told';
+
+-- Open alerts, the rate whatever the sample; what needs no schedule does not ask for one.
+SELECT check_name, status, detail, what_to_do IS NOT NULL AS advised FROM credit_health()
+WHERE check_name IN ('open_alerts', 'commit_failures', 'waiting_calls', 'pg_cron');
+BEGIN;
+SET LOCAL client_min_messages = error;
+INSERT INTO credit_stat SELECT date_trunc('minute', now()), 'commit', outcome, count FROM (VALUES ('00000', 4), ('LC003', 3)) n (outcome, count);
+SELECT credit_ledger_internal.alert_open('low_balance', 'told', 'organisation "told" is low');
+SELECT check_name, status, detail FROM credit_health() WHERE check_name IN ('open_alerts', 'commit_failures');
+INSERT INTO credit_stat VALUES (date_trunc('minute', now()), 'sweep', '00000', 100);
+SELECT credit_ledger_internal.alert_open('sweep_lag', NULL, 'late');
+CREATE VIEW told_usage AS SELECT NULL::text AS org_id, NULL::text AS campaign_id, now() AS used_at, 0::bigint AS quantity WHERE false;
+SELECT credit_usage_source_register('told', 'told_usage');
+SELECT check_name, status, detail FROM credit_health() WHERE check_name IN ('open_alerts', 'commit_failures', 'pg_cron');
+DELETE FROM credit_stat WHERE operation = 'commit';
+SELECT credit_maintain();
+SELECT message, details - 'rate' AS details FROM credit_alert WHERE kind = 'commit_failure_rate';
+ROLLBACK;
+SELECT * FROM credit_verify();
