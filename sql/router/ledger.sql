@@ -29,13 +29,15 @@ CREATE TYPE @extschema@.credit_account_balance AS (
   balance bigint,
   held bigint,
   credit_limit bigint,
-  available bigint
+  available bigint,
+  frozen boolean
 );
 COMMENT ON TYPE @extschema@.credit_account_balance IS '  org_id text COLLATE "C",
   balance bigint,
   held bigint,
   credit_limit bigint,
-  available bigint';
+  available bigint,
+  frozen boolean';
 
 CREATE TYPE @extschema@.credit_authorization AS (
   authorization_id text COLLATE "C",
@@ -178,7 +180,9 @@ CREATE TYPE @extschema@.credit_statement_line AS (
   created_at timestamp with time zone,
   metadata jsonb,
   lots bigint[],
-  effective_at timestamp with time zone
+  effective_at timestamp with time zone,
+  campaign_id text COLLATE "C",
+  settled_by @extschema@.credit_actor
 );
 COMMENT ON TYPE @extschema@.credit_statement_line IS '  org_id text COLLATE "C",
   entry_no bigint,
@@ -191,7 +195,9 @@ COMMENT ON TYPE @extschema@.credit_statement_line IS '  org_id text COLLATE "C",
   created_at timestamp with time zone,
   metadata jsonb,
   lots bigint[],
-  effective_at timestamp with time zone';
+  effective_at timestamp with time zone,
+  campaign_id text COLLATE "C",
+  settled_by @extschema@.credit_actor';
 
 -- Tables and views: foreign tables of the shards inherit from these, which have no rows of their own.
 
@@ -504,6 +510,25 @@ COMMENT ON TABLE @extschema@.credit_lot_movement IS '  org_id text COLLATE "C",
   created_at timestamp with time zone,
   effective_at timestamp with time zone';
 
+CREATE TABLE @extschema@.credit_provisional (
+  org_id text COLLATE "C",
+  campaign_id text COLLATE "C",
+  authorization_id text COLLATE "C",
+  status @extschema@.credit_status,
+  authorized_amount bigint,
+  charged bigint,
+  settled_at timestamp with time zone,
+  correctable_until timestamp with time zone
+);
+COMMENT ON TABLE @extschema@.credit_provisional IS '  org_id text COLLATE "C",
+  campaign_id text COLLATE "C",
+  authorization_id text COLLATE "C",
+  status @extschema@.credit_status,
+  authorized_amount bigint,
+  charged bigint,
+  settled_at timestamp with time zone,
+  correctable_until timestamp with time zone';
+
 CREATE TABLE @extschema@.credit_reconciliation_run (
   run_id bigint,
   since timestamp with time zone,
@@ -584,6 +609,27 @@ COMMENT ON TABLE @extschema@.credit_usage_source IS '  name text COLLATE "C",
   relation_name text COLLATE "C",
   registered_at timestamp with time zone';
 
+CREATE TABLE @extschema@.credit_waiting_calls (
+  waiting_pid integer,
+  waiting_for interval,
+  org_id text COLLATE "C",
+  locked_table regclass,
+  blocking_pid integer,
+  blocking_user name COLLATE "C",
+  blocking_application text,
+  blocking_state text,
+  blocking_query text
+);
+COMMENT ON TABLE @extschema@.credit_waiting_calls IS '  waiting_pid integer,
+  waiting_for interval,
+  org_id text COLLATE "C",
+  locked_table regclass,
+  blocking_pid integer,
+  blocking_user name COLLATE "C",
+  blocking_application text,
+  blocking_state text,
+  blocking_query text';
+
 -- What goes to one shard.
 
 CREATE FUNCTION @extschema@.credit_account_configure(org_id text,
@@ -597,7 +643,7 @@ CREATE FUNCTION @extschema@.credit_account_configure(org_id text,
   RUN ON credit_router_internal.partition_of(org_id);
 $$;
 COMMENT ON FUNCTION @extschema@.credit_account_configure(text, bigint, bigint, bigint, boolean, jsonb) IS
-  'sets what is not NULL on an account, creating it if there is none; limits are >= 0';
+  'sets what is not NULL on an account, creating it, with a NOTICE, if there is none, unless frozen is given (LC002); limits are >= 0';
 
 CREATE FUNCTION @extschema@.credit_adjust(org_id text,
     amount bigint,
@@ -827,7 +873,7 @@ CREATE FUNCTION @extschema@.credit_commit_failure_rate(period interval = '01:00:
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_commit_failure_rate(period) r;
 $$;
 COMMENT ON FUNCTION @extschema@.credit_commit_failure_rate(interval) IS
-  'commits attempted in the last period, how many failed and why, how many holds nobody settled in time, and the share of both together; repeated calls do not count. From credit_stat';
+  'tells how many commits were attempted in the last period, how many failed and why, how many holds nobody settled in time, and the share of both together; repeated calls do not count. From credit_stat; NULL, with a NOTICE, where nothing is counted';
 
 CREATE TYPE credit_router_internal.credit_health AS (
   check_name text,
@@ -844,7 +890,7 @@ CREATE FUNCTION @extschema@.credit_health()
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_health() r;
 $$;
 COMMENT ON FUNCTION @extschema@.credit_health() IS
-  'one row a check: ok, warning or critical, what was seen, and what to do about it';
+  'tells in one row a check what is wrong now and whether what should happen by itself does: ok, warning or critical, what was seen, and what to do about it';
 
 CREATE FUNCTION credit_router_internal.credit_maintain()
   RETURNS SETOF void LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
@@ -884,9 +930,11 @@ CREATE TYPE credit_router_internal.credit_recent_failures AS (
   failed_at timestamp with time zone,
   operation text,
   org_id text,
+  campaign_id text,
   authorization_id text,
   sqlstate text,
   message text,
+  detail text,
   shard integer
 );
 
@@ -1009,21 +1057,23 @@ COMMENT ON FUNCTION @extschema@.credit_schedule_jobs(text, bigint, text) IS
   'has pg_cron call credit_run_reconciliation() as the caller on a schedule, and over all history on another, in the place of what was scheduled before. Returns the number of the first job';
 
 CREATE FUNCTION credit_router_internal.credit_sweep(as_of timestamp with time zone = NULL::timestamp with time zone,
-    max_rows integer = 1000)
+    max_rows integer = 1000,
+    org_id text = NULL::text)
   RETURNS SETOF integer LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
   CLUSTER 'credit_router';
-  RUN ON credit_router_internal.partitions();
-  SELECT * FROM @extschema@.credit_sweep(as_of, max_rows);
+  RUN ON credit_router_internal.partitions_of(org_id);
+  SELECT * FROM @extschema@.credit_sweep(as_of, max_rows, org_id);
 $$;
 
 CREATE FUNCTION @extschema@.credit_sweep(as_of timestamp with time zone = NULL::timestamp with time zone,
-    max_rows integer = 1000)
+    max_rows integer = 1000,
+    org_id text = NULL::text)
   RETURNS integer LANGUAGE sql VOLATILE PARALLEL UNSAFE
 BEGIN ATOMIC
-  SELECT sum(r.n)::integer FROM credit_router_internal.credit_sweep(credit_sweep.as_of, credit_sweep.max_rows) AS r (n);
+  SELECT sum(r.n)::integer FROM credit_router_internal.credit_sweep(credit_sweep.as_of, credit_sweep.max_rows, credit_sweep.org_id) AS r (n);
 END;
-COMMENT ON FUNCTION @extschema@.credit_sweep(timestamp with time zone, integer) IS
-  'settles at most max_rows holds that expired before as_of (NULL: now), oldest first, by their timeout_action, and returns how many; an account locked by somebody else is passed over, one that fails is passed over with a WARNING';
+COMMENT ON FUNCTION @extschema@.credit_sweep(timestamp with time zone, integer, text) IS
+  'settles at most max_rows holds that expired before as_of (NULL: now), of one organisation or of all, oldest first, by their timeout_action, and returns how many; an account locked by somebody else is passed over, one that fails is passed over with a WARNING';
 
 CREATE FUNCTION credit_router_internal.credit_unschedule_jobs()
   RETURNS SETOF integer LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
@@ -1151,7 +1201,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_detach_partitions(interval, regclass) IS
-  'takes partitions whose rows are all older than that out of credit_ledger_settled and credit_entry (or one of them), but none that a live hold belongs to or with what was settled since or can still be settled otherwise, and leaves them behind as tables of their own; returns those. Balances do not change. Repeated calls: an authorization that was put away is LC003 while its key is kept, and made again when it is not; a movement is answered without its balance_after. Commits, reverts, refunds and corrections of what was put away are LC003. credit_verify() goes on from what the entries put away came to for each account, and holds authorizations and lots that are older than them against no entries; reconciliation says detached. ALTER TABLE ... ATTACH PARTITION under the same name undoes it. Reads entries before it locks; locks the parents for a moment, and gives up if it has to wait for a second (55P03)';
+  'takes partitions whose rows are all older than that out of credit_ledger_settled and credit_entry (or one of them), but none that a live hold belongs to or with what was settled since or can still be settled otherwise, and leaves them behind as tables of their own; returns those. Balances do not change. Repeated calls: an authorization that was put away is LC003 while its key is kept, and made again when it is not; a movement is answered without its balance_after. Commits, reverts, refunds and corrections of what was put away are LC003. credit_verify() goes on from what the entries put away came to for each account, and holds authorizations and lots that are older than them against no entries; reconciliation says detached. ALTER TABLE ... ATTACH PARTITION under the same name undoes it. Reads entries before it locks; locks the parents for a moment, and gives up if it has to wait for half a second (55P03)';
 
 CREATE FUNCTION @extschema@.credit_usage_source_register(name text,
     relation regclass)
