@@ -3,6 +3,7 @@
 --
 -- Each refusal (class LC) is met once in each of the four functions; then long lists, half of which is refused, are
 -- compared with single calls whose errors are caught. What is not the ledger's refusal refuses the whole call.
+SET client_min_messages = warning;  -- repetitions say what became of theirs; test/sql/told.sql reads that
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set include :abs_srcdir '/sql/include/refusal.sql'
 \i :include

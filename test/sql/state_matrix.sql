@@ -4,6 +4,7 @@
 -- verb does in each state. For every pair a function makes a fresh organisation, takes the steps, calls the verb, and
 -- compares answer, row, entries, balance and held with what was to come. One line a state: how many verbs were tried,
 -- and which did other than expected; in the end credit_verify() looks at all organisations.
+SET client_min_messages = warning;  -- repetitions say what became of theirs; test/sql/told.sql reads that
 
 -- A hold is of 100 credits out of a balance of 1000, with an overage limit of 20; a part of 40 is charged before it is
 -- settled. States of one class behave alike.
