@@ -10,7 +10,7 @@ OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 PG_CPPFLAGS = -I$(if $(srcdir),$(srcdir),.)/src -DCL_VERSION='"$(EXTVERSION)"'
 
 # The install script is joined from its parts in this order.
-SQL_PARTS = schemas types tables alerts functions shards lots reading arrival retention worker verify findings usage incidents health judgement reconciliation scheduling monitoring partition privileges
+SQL_PARTS = schemas types tables alerts functions shards lots reading arrival retention worker verify findings usage incidents health judgement reconciliation scheduling import monitoring partition privileges
 ROUTER_PARTS = partitions ledger many configuration
 DATA_built = credit_ledger--$(EXTVERSION).sql credit_ledger_router--$(EXTVERSION).sql
 DATA = $(wildcard sql/updates/*.sql)

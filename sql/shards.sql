@@ -86,7 +86,7 @@ BEGIN ATOMIC
   JOIN pg_class c ON c.oid = d.objid AND c.relkind IN ('r', 'p') AND NOT c.relispartition
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'org_id'
   WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
-    AND c.relname <> 'credit_account_moved'
+    AND c.relnamespace = e.extnamespace AND c.relname <> 'credit_account_moved'
   ORDER BY c.relname <> 'credit_account', c.relname;
 END;
 COMMENT ON FUNCTION credit_ledger_internal.tables_by_organisation() IS

@@ -1203,6 +1203,17 @@ $$;
 COMMENT ON FUNCTION @extschema@.credit_detach_partitions(interval, regclass) IS
   'takes partitions whose rows are all older than that out of credit_ledger_settled and credit_entry (or one of them), but none that a live hold belongs to or with what was settled since or can still be settled otherwise, and leaves them behind as tables of their own; returns those. Balances do not change. Repeated calls: an authorization that was put away is LC003 while its key is kept, and made again when it is not; a movement is answered without its balance_after. Commits, reverts, refunds and corrections of what was put away are LC003. credit_verify() goes on from what the entries put away came to for each account, and holds authorizations and lots that are older than them against no entries; reconciliation says detached. ALTER TABLE ... ATTACH PARTITION under the same name undoes it. Reads entries before it locks; locks the parents for a moment, and gives up if it has to wait for half a second (55P03)';
 
+CREATE FUNCTION @extschema@.credit_entries_import(source regclass)
+  RETURNS bigint LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM credit_router_internal.refuse('credit_entries_import()');
+END
+$$;
+COMMENT ON FUNCTION @extschema@.credit_entries_import(regclass) IS
+  'takes the lines of another ledger from a table or view (org_id text, amount bigint, created_at timestamptz, reason text) as adjustments with their own instants, into accounts that have no entries yet; numbers and balances are made here and verified; returns how many; for the owner';
+
 CREATE FUNCTION @extschema@.credit_usage_source_register(name text,
     relation regclass)
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -1247,6 +1258,7 @@ credit_correct,
 credit_create_partition,
 credit_create_partitions,
 credit_detach_partitions,
+credit_entries_import,
 credit_extend,
 credit_grant,
 credit_health,

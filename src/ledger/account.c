@@ -111,8 +111,12 @@ pg_noreturn static void raise_account_not_found(clUnit *unit, text *org_id);
 void
 cl_account_lock(clUnit *unit, text *org_id, clAccount *account)
 {
-	cl_account_lock_next(unit, org_id, account);
+	bool locked = account_find_and_lock(unit, org_id, false, account) == CL_LOCKED;
+
+	/* Whoever waited for an account that moved sees where it went. */
 	cl_unit_refresh(unit);
+	if (!locked)
+		raise_account_not_found(unit, org_id);
 }
 
 void

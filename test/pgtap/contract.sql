@@ -13,6 +13,12 @@ INSERT INTO expected VALUES
    'org_id text, credit_limit bigint DEFAULT NULL, overage_limit bigint DEFAULT NULL, '
    'low_balance_threshold bigint DEFAULT NULL, frozen boolean DEFAULT NULL, metadata jsonb DEFAULT NULL',
    'credit_account', 'v', 'u', 'operator'),
+  ('credit_account_export',
+   'org_id text, moves_to text DEFAULT NULL',
+   'TABLE(relation text, line jsonb)', 'v', 'u', 'operator'),
+  ('credit_account_import',
+   'source regclass',
+   'text', 'v', 'u', 'operator'),
   ('credit_adjust',
    'org_id text, amount bigint, idempotency_key text, reason text',
    'credit_movement', 'v', 'u', 'operator'),
@@ -67,6 +73,9 @@ INSERT INTO expected VALUES
   ('credit_detach_partitions',
    'older_than interval, parent regclass DEFAULT NULL',
    'SETOF regclass', 'v', 'u', 'operator'),
+  ('credit_entries_import',
+   'source regclass',
+   'bigint', 'v', 'u', 'operator'),
   ('credit_extend',
    'authorization_id text, timeout interval DEFAULT NULL, amount bigint DEFAULT NULL',
    'credit_authorization', 'v', 'u', 'app operator'),
@@ -209,7 +218,7 @@ SELECT bag_eq(
   'SELECT name FROM function WHERE security_definer AND NOT is_helper',
   $$VALUES ('credit_usage_source_register'), ('credit_usage_source_unregister'), ('credit_run_reconciliation'),
            ('credit_resolve_finding'), ('credit_check_reconciliation'), ('credit_create_partition'), ('credit_create_partitions'),
-           ('credit_detach_partitions'), ('credit_maintain'), ('credit_shard_configure'), ('credit_shard_remove'), ('credit_shard_find'),
+           ('credit_detach_partitions'), ('credit_maintain'), ('credit_shard_configure'), ('credit_shard_remove'), ('credit_shard_find'), ('credit_account_export'),
            ('credit_shard_number')$$,
   'only what reads or writes tables by SQL for those who may not is SECURITY DEFINER: elsewhere EXECUTE is the gate');
 SELECT is_empty(
