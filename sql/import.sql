@@ -136,6 +136,7 @@ COMMENT ON FUNCTION @extschema@.credit_account_import(regclass) IS
 CREATE FUNCTION @extschema@.credit_entries_import(source regclass)
   RETURNS bigint LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
+  SET client_min_messages = warning -- new accounts are what is wanted here
 AS $$
 DECLARE
   made bigint;

@@ -29,7 +29,7 @@ sub connection { return "host=$host port=$port dbname=$_[0]" }
 sub configure
 {
 	my $connections = join ', ', map { "'" . connection($_) . "'" } @_;
-	return $server->psql('router', "SELECT credit_router_configure(ARRAY[$connections], '2 seconds')");
+	return $server->psql('router', "SELECT credit_router_configure(ARRAY[$connections], '5 seconds')");
 }
 
 for my $number (0 .. 1)
