@@ -118,7 +118,7 @@ BEGIN
       OR commits.rate IS NULL THEN 'ok'
     WHEN commits.attempts + commits.settled_by_timeout
       < credit_ledger_internal.setting('commit_failure_min_sample')::bigint THEN 'warning'
-    ELSE 'critical' END;
+    ELSE 'critical' END::@extschema@.credit_health_status;
   this.detail := CASE WHEN commits.rate IS NULL AND NOT preloaded THEN 'nothing is counted'
     WHEN commits.rate IS NULL THEN 'no commits in the last hour'
     ELSE format('%s %% went wrong: %s', round(100 * commits.rate, 1),
@@ -153,7 +153,8 @@ BEGIN
     RETURN this;
   END IF;
   SELECT count(DISTINCT w.waiting_pid) INTO waiting FROM @extschema@.credit_waiting_calls w;
-  this.status := CASE WHEN first.waiting_for >= interval '1 minute' THEN 'critical' ELSE 'warning' END;
+  this.status := CASE WHEN first.waiting_for >= interval '1 minute' THEN 'critical'
+                      ELSE 'warning' END::@extschema@.credit_health_status;
   this.detail := format('%s; process %s has waited %s for %s, behind process %s%s', waiting, first.waiting_pid,
     date_trunc('second', first.waiting_for),
     CASE WHEN first.org_id IS NULL THEN 'table ' || first.locked_table
@@ -187,7 +188,7 @@ COMMENT ON FUNCTION credit_ledger_internal.health_of_timeouts() IS
   'makes the row settled_by_timeout of credit_health()';
 
 CREATE FUNCTION credit_ledger_internal.health_of_pg_cron()
-  RETURNS credit_ledger_internal.health_row LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED
+  RETURNS credit_ledger_internal.health_row LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE

@@ -318,7 +318,7 @@ DECLARE
   judgement @extschema@.credit_judgement;
   campaign text;
   place integer := 0;
-  charged bigint := 0;
+  charged bigint := 0::bigint;
 BEGIN
   IF finding.detail IS NOT NULL THEN
     RAISE object_not_in_prerequisite_state USING
