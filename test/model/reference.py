@@ -468,12 +468,18 @@ class Organisation:
     def balance(self, _moment, org_id):
         self.require_account()
         return {"org_id": org_id, "balance": self.account.balance, "held": self.account.held,
-                "credit_limit": self.account.credit_limit, "available": self._available()}
+                "credit_limit": self.account.credit_limit, "available": self._available(),
+                "frozen": self.account.frozen}
 
     def statement(self, _moment, org_id):
         self.require_account()
         # Nothing here ends, or is granted to be used first: lots have a model of their own.
-        return [asdict(entry) | {"lots": None, "effective_at": None} for entry in self.entries]
+        return [asdict(entry) | {"lots": None, "effective_at": None} | self._of_authorization(entry) for entry in self.entries]
+
+    def _of_authorization(self, entry):
+        """As it stands now."""
+        hold = self.authorizations.get(entry.authorization_id)
+        return {"campaign_id": hold and hold.campaign_id, "settled_by": hold and hold.settled_by}
 
     def expired(self, but=None):
         return [hold for hold in self.authorizations.values() if hold.expired and hold != but]

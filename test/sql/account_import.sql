@@ -46,13 +46,13 @@ SELECT count(*) FROM credit_account_moved WHERE org_id = 'mover';
 
 -- The table of a home-grown ledger.
 CREATE TEMP TABLE homegrown AS
-SELECT * FROM (VALUES ('home-1', 100, timestamptz '2025-01-01 00:00+00', 'bought'), ('home-1', -30, '2025-01-02 00:00+00', 'campaign 1'),
-                      ('home-2', 10, '2025-01-02 00:00+00', NULL), ('home-1', -80, '2025-01-03 00:00+00', 'campaign 2'),
-                      ('home-2', 0, '2025-01-03 00:00+00', 'nothing')) AS h (org_id, amount, created_at, reason);
+SELECT * FROM (VALUES ('home-1', 100, timestamptz '2019-01-01 00:00+00', 'bought'), ('home-1', -30, '2019-01-02 00:00+00', 'campaign 1'),
+                      ('home-2', 10, '2019-01-02 00:00+00', NULL), ('home-1', -80, '2019-01-03 00:00+00', 'campaign 2'),
+                      ('home-2', 0, '2019-01-03 00:00+00', 'nothing')) AS h (org_id, amount, created_at, reason);
 SELECT credit_entries_import('homegrown');
-SELECT org_id, entry_no, kind, amount, balance_after, reason, created_at = '2025-01-03 00:00+00' AS last_instant
+SELECT org_id, entry_no, kind, amount, balance_after, reason, created_at = '2019-01-03 00:00+00' AS last_instant
 FROM credit_entry WHERE org_id LIKE 'home-%' ORDER BY org_id, entry_no;
-SELECT credit_balance_at('home-1', '2025-01-02 12:00+00');
+SELECT credit_balance_at('home-1', '2019-01-02 12:00+00');
 SELECT balance_after FROM credit_grant('home-1', 10, 'first');
 SELECT pg_temp.refusal('SELECT credit_entries_import(''homegrown'')');
 UPDATE homegrown SET org_id = 'home-3', created_at = 'infinity';

@@ -134,6 +134,7 @@ FROM (VALUES
   (10, 'ALTER TABLE credit_account ADD EXCLUDE USING hash (substr(org_id, 1, 3) WITH =) WHERE (org_id ~ ''^shap'')', $$SELECT credit_grant('shaping', 1, 'a')$$),
   (11, 'ALTER TABLE credit_account DROP CONSTRAINT credit_account_pkey CASCADE', $$SELECT credit_grant('shapes-2', 1, 'a')$$),
   (12, 'CREATE COLLATION pg_temp.any_case (provider = icu, locale = ''und-u-ks-level2'', deterministic = false); '
+       'DELETE FROM credit_account a USING credit_account b WHERE lower(a.org_id) = lower(b.org_id) AND a.org_id > b.org_id; '
        'CREATE UNIQUE INDEX any_case ON credit_account (org_id COLLATE pg_temp.any_case)', $$SELECT credit_grant('SHAPES', 1, 'a')$$)
 ) AS v (n, change, call) ORDER BY n;
 
