@@ -108,7 +108,9 @@ count_refusals(clCall call, const clTally *tally)
 	ListCell *lc;
 
 	foreach(lc, tally->refusals)
+	{
 		count_failure(call, lfirst(lc));
+	}
 }
 
 /* What a sweep could not settle is counted by organisation; an error of its own is no organisation's. */
