@@ -84,8 +84,6 @@ cl_sweeper_main(Datum database)
 	MemoryContext context = CurrentMemoryContext;
 
 	sweeper_start(DatumGetObjectId(database));
-	if (!cl_worker) /* switched off on the way here */
-		proc_exit(0);
 	sweeper_claim();
 
 	PG_TRY();
@@ -162,7 +160,7 @@ sweeper_run(void)
 		return;
 	if (!cl_worker)
 	{
-		cl_database_report_left_alone("credit_ledger.worker is off for this database");
+		cl_database_report_left_alone("credit_ledger.worker is off");
 		cl_database_report(&report, NULL);
 		return;
 	}
