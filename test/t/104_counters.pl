@@ -128,8 +128,8 @@ subtest 'what becomes of a success' => sub {
 	is($node->safe_psql('postgres', q{
 			SELECT operation, org_id, campaign_id, authorization_id, sqlstate, detail IS NOT NULL FROM credit_recent_failures()
 			WHERE operation = 'charge' OR authorization_id = 'auth-nothing' ORDER BY 1, 5, 2 LIMIT 4}),
-		"charge|org-1|n-2||LC001|t\ncharge|nobody|n-1||LC002|f\ncharge|org-1|n-1||LC004|t\ncommit|||auth-nothing|LC003|f",
-		'what was refused and skipped is kept among the failures, with its campaign and what the error said');
+		"charge|org-1|n-2||LC001|t\ncharge|nobody|||LC002|f\ncharge|org-1|n-1||LC004|t\ncommit|||auth-nothing|LC003|f",
+		'what was refused and skipped is kept among the failures, with what the error said, and its campaign if the account is there');
 	$node->psql('postgres', q{SELECT credit_commit((credit_authorize('org-1', 5, 'too-much')).authorization_id, 6)});
 	is($node->safe_psql('postgres', q{SELECT campaign_id, sqlstate, detail FROM credit_recent_failures() LIMIT 1}),
 		"too-much|LC005|Used are 6, authorized are 5; the organisation's overage limit is 0.", 'so is a single call');
