@@ -170,8 +170,8 @@ sub made_up_version
 	$update .= $changed =~ s/CREATE FUNCTION/CREATE OR REPLACE FUNCTION/r;
 
 	# A label, a column, a constraint, an index, an option, a trigger, a table to be dumped, a comment.
-	$older = replaced($older, ",\n   'credits_expiring')", ')');
-	$update .= "ALTER TYPE \@extschema\@.credit_alert_kind ADD VALUE 'credits_expiring';\n";
+	$older = replaced($older, "'reconciliation_overdue', 'sweep_lag'", "'sweep_lag'");
+	$update .= "ALTER TYPE \@extschema\@.credit_alert_kind ADD VALUE 'reconciliation_overdue' BEFORE 'sweep_lag';\n";
 	$older .= q{
 		ALTER TABLE @extschema@.credit_key_removal DROP COLUMN next_page;
 		ALTER TABLE @extschema@.credit_finding DROP CONSTRAINT credit_finding_resolved_check;

@@ -102,7 +102,7 @@ is($node->safe_psql('postgres', q{
 	SELECT credit_maintain();
 	SELECT status, detail FROM credit_health() WHERE check_name = 'reconciliation';
 	SELECT count(*) FROM credit_alert WHERE kind = 'reconciliation_overdue' AND closed_at IS NULL}),
-	"\ncritical|overdue; open findings: 1\n1", 'overdue: critical, and alerted');
+	"\ncritical|overdue; open findings: 1, the newest of organisation \"acme\": undercharged\n1", 'overdue: critical, and alerted');
 
 is($node->safe_psql('postgres', 'SELECT credit_unschedule_jobs(), credit_unschedule_jobs()'), '2|0', 'unscheduled');
 is($node->safe_psql('postgres', 'SELECT DISTINCT database FROM cron.job'), 'other', "the other database's jobs stay");
