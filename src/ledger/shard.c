@@ -55,6 +55,7 @@ static struct
 	Oid relid;
 	uint32 shard;
 	uint32 of;
+	uint64 changes;
 } claim;
 
 static void claim_forget(Datum arg, Oid relid);
@@ -151,21 +152,27 @@ static void
 claim_forget(Datum arg, Oid relid)
 {
 	if (!OidIsValid(relid) || relid == claim.relid)
+	{
 		claim.valid = false;
+		claim.changes++;
+	}
 }
 
-/* What is committed now, whichever snapshot the transaction has. */
+/*
+ * What is committed now, whichever snapshot the transaction has.  What changed
+ * while it was read is read again next time, and so is it after an error.
+ */
 static void
 claim_read(void)
 {
 	Relation rel;
 	SysScanDesc scan;
 	HeapTuple tuple;
+	uint64 changes;
 
 	claim.relid = cl_table_oid(CL_TABLE_SHARD);
 	rel = table_open(claim.relid, AccessShareLock);
-	/* From here on an invalidation has it read once more. */
-	claim.valid = true;
+	changes = claim.changes;
 	claim.shard = 0;
 	claim.of = 1;
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
@@ -179,6 +186,7 @@ claim_read(void)
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	claim.valid = claim.changes == changes;
 }
 
 /* Trigger: what all sessions remember of credit_shard is over. */

@@ -78,6 +78,21 @@ SELECT ord, sqlstate FROM credit_authorize_many(ARRAY[:'ours', :'theirs'], '{1,1
 SELECT credit_sweep(now() + '1 minute');
 SELECT (SELECT count(*) FROM credit_entry) - :entries AS entries_made, (SELECT count(*) FROM credit_account) - :accounts AS accounts_made;
 
+-- A session that could not read the claim to its end reads it again. Dead rows before the claim make that long.
+BEGIN;
+ALTER TABLE credit_shard DROP CONSTRAINT credit_shard_pkey;
+INSERT INTO credit_shard SELECT 0, 2 FROM generate_series(1, 200000);
+DELETE FROM credit_shard;
+INSERT INTO credit_shard VALUES (0, 2);
+SELECT pg_temp.refusal(format('SELECT credit_grant(%L, 1, ''k'')', :'theirs')) LIKE '%LC010%' AS refused;
+DELETE FROM credit_shard WHERE false;
+SAVEPOINT before;
+SET LOCAL statement_timeout = '1ms';
+SELECT credit_grant(:'theirs', 1, 'k');
+ROLLBACK TO before;
+SELECT pg_temp.refusal(format('SELECT credit_grant(%L, 1, ''k'')', :'theirs')) LIKE '%LC010%' AS refused_again;
+ROLLBACK;
+
 -- One that moved here is this database's, one that moved away is not.
 INSERT INTO credit_account_moved (org_id, place) VALUES (:'theirs', NULL), ('shard-gone', 'elsewhere');
 SELECT credit_shard_configure(0, 1);
