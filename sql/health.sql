@@ -42,6 +42,7 @@ CREATE FUNCTION @extschema@.credit_health(OUT check_name text, OUT status @extsc
   RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED
   SET search_path = pg_catalog, pg_temp
   SET row_security = off
+  SET jit = off -- what nobody can estimate, the locks of others for one, would be compiled for seconds
 AS $$
 DECLARE
   worker record;

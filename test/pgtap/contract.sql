@@ -202,7 +202,7 @@ SELECT p.oid, p.proname::text AS name,
         WHERE has_function_privilege('credit_test_' || level, p.oid, 'EXECUTE')) AS levels
 FROM pg_proc AS p JOIN member AS m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid;
 
-SELECT plan(2 * (SELECT count(*) FROM expected)::integer + 7);
+SELECT plan(2 * (SELECT count(*) FROM expected)::integer + 8);
 
 SELECT bag_eq('SELECT name FROM function WHERE NOT is_helper', 'SELECT name FROM expected', 'the public functions');
 SELECT is((SELECT format('(%s) RETURNS %s', arguments, returns) FROM function WHERE NOT is_helper AND name = e.name),
@@ -224,6 +224,8 @@ SELECT bag_eq(
 SELECT is_empty(
   $$SELECT name FROM function WHERE security_definer AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (settings), false)$$,
   'and has a search_path of its own');
+SELECT ok((SELECT 'jit=off' = ANY (settings) FROM function WHERE name = 'credit_health'),
+          'health is told at once: no time goes into compiling what looks expensive');
 SELECT is_empty('SELECT name FROM function GROUP BY name HAVING count(*) > 1', 'no function is overloaded');
 
 SELECT bag_eq(
