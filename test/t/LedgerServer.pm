@@ -40,6 +40,19 @@ use Time::HiRes qw(usleep);
 our @EXPORT = qw(fails_with heard indexes_are_sound is_sound kill_every_process kill_server new_server rows set_clock
   set_synchronous_standby set_worker start_under_clock);
 
+# As PostgreSQL::Test::Cluster does from 17 on: data directories are copied from INITDB_TEMPLATE, if there is one.
+{
+	no warnings 'redefine';
+	my $system_or_bail = \&PostgreSQL::Test::Utils::system_or_bail;
+
+	*PostgreSQL::Test::Utils::system_or_bail = sub {
+		my ($program, undef, $data_dir) = @_;
+
+		return $system_or_bail->(@_) unless $program eq 'initdb' && defined $ENV{INITDB_TEMPLATE};
+		return $system_or_bail->('cp', '-RPp', $ENV{INITDB_TEMPLATE}, $data_dir);
+	};
+}
+
 # A running server with these settings. %init goes to PostgreSQL::Test::Cluster's init.
 sub new_server
 {
