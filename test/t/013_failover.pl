@@ -55,6 +55,7 @@ sub drill
 	$standby->promote;
 	route($bouncer, $standby);
 	answered($clients, count_lines($clients->{out}));
+	are_prepared($bouncer);
 	stop_clients($clients);
 	$bouncer->{run}->kill_kill;
 
@@ -102,7 +103,8 @@ sub judge
 	indexes_are_sound($node, 'so are its indexes');
 }
 
-# Statements are prepared by pgbouncer, whenever it makes a connection to the server, so that all versions of it can do this.
+# Clients prepare their statements in the protocol, which pgbouncer passes on from 1.21; an older one prepares them itself, in
+# SQL, whenever it makes a connection to the server.
 sub start_bouncer
 {
 	my ($node, $name) = @_;
@@ -110,6 +112,8 @@ sub start_bouncer
 	my ($program) = grep { -x $_ } '/usr/sbin/pgbouncer', '/usr/bin/pgbouncer';
 
 	die 'pgbouncer is not installed' unless defined $program;
+	my ($major, $minor) = `$program --version` =~ /^PgBouncer (\d+)\.(\d+)/ or die 'which pgbouncer is it?';
+	$bouncer->{prepared} = $major > 1 || $minor >= 21 ? 'by-client' : 'by-pool';
 	route($bouncer, $node);
 	$bouncer->{run} = IPC::Run::start([ $program, '-q', $bouncer->{ini} ], '>', \$bouncer->{output}, '2>', \$bouncer->{errors});
 	return $bouncer;
@@ -119,19 +123,23 @@ sub route
 {
 	my ($bouncer, $node) = @_;
 	my ($host, $port, $user) = ($node->host, $node->port, getpwuid $>);
+	my $by_client = $bouncer->{prepared} eq 'by-client';
 	my $prepare = 'PREPARE hold (text, bigint, text, interval) AS SELECT authorization_id, replayed FROM credit_authorize($1, $2, idempotency_key => $3, timeout => $4); '
 	  . 'PREPARE settle (text, bigint) AS SELECT authorization_id, replayed FROM credit_commit($1, $2)';
+	my $connect_query = $by_client ? '' : "connect_query='$prepare'";
+	my $max_prepared = $by_client ? 'max_prepared_statements = 10' : '';
 
 	open my $file, '>', $bouncer->{ini} or die $!;
 	print $file <<"INI";
 [databases]
-ledger = host=$host port=$port dbname=postgres user=$user pool_size=4 connect_query='$prepare'
+ledger = host=$host port=$port dbname=postgres user=$user pool_size=4 $connect_query
 [pgbouncer]
 listen_addr =
 listen_port = $bouncer->{port}
 unix_socket_dir = $directory
 auth_type = any
 pool_mode = transaction
+$max_prepared
 server_login_retry = 1
 ignore_startup_parameters = extra_float_digits
 INI
@@ -145,7 +153,7 @@ sub start_clients
 	my $clients = { out => "$directory/$name.answers", stop => "$directory/$name.stop", errors => '' };
 
 	$clients->{run} = IPC::Run::start([ 'python3', '-B', "$FindBin::RealBin/failover_clients.py", '--clients', $CLIENTS,
-			'--stop', $clients->{stop}, "host=$directory port=$bouncer->{port} dbname=ledger user=app" ],
+			'--stop', $clients->{stop}, '--prepared', $bouncer->{prepared}, "host=$directory port=$bouncer->{port} dbname=ledger user=app" ],
 		'>', $clients->{out}, '2>', \$clients->{errors});
 	return $clients;
 }
@@ -163,6 +171,19 @@ sub answered
 		$clients->{run}->pump_nb;
 	}
 	die "the clients get no answers: $clients->{errors}";
+}
+
+# Whichever connection of the pool is asked.
+sub are_prepared
+{
+	my ($bouncer) = @_;
+	my ($in_sql) = $bouncer->{prepared} eq 'by-client' ? 'NOT from_sql' : 'from_sql';
+	my ($out, $err);
+
+	IPC::Run::run([ 'psql', '-XAt', '-d', "host=$directory port=$bouncer->{port} dbname=ledger user=app", '-c',
+			"SELECT bool_or(statement ~ 'credit_authorize') AND bool_or(statement ~ 'credit_commit')
+			 FROM pg_prepared_statements WHERE $in_sql" ], '>', \$out, '2>', \$err);
+	is($out, "t\n", "statements are prepared $bouncer->{prepared}") or diag($err);
 }
 
 sub stop_clients
