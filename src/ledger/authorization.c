@@ -16,6 +16,7 @@
 #include "utils/fmgroids.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "ledger/authorization.h"
 #include "ledger/authorization_id.h"
 #include "ledger/errors.h"

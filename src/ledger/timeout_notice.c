@@ -19,6 +19,7 @@
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
+#include "compat.h"
 #include "ledger/timeout_notice.h"
 
 #define CHANNEL "credit_ledger_timeout"
