@@ -27,7 +27,8 @@ BEGIN
   ) o (owner, acl), aclexplode(o.acl) a
   WHERE a.grantee <> o.owner;
   IF grantees IS NOT NULL THEN
-    SELECT CASE i.type WHEN 'view' THEN 'table' ELSE i.type END, i.identity INTO kind, name
+    SELECT CASE i.type WHEN 'view' THEN 'table' WHEN 'aggregate' THEN 'function' ELSE i.type END, i.identity
+    INTO kind, name
     FROM pg_identify_object(catalog, object, 0) i;
     EXECUTE format('REVOKE ALL ON %s %s FROM %s CASCADE', kind, name, grantees);
   END IF;
@@ -53,9 +54,9 @@ DECLARE
   helpers constant text[] := '{require_account,require_argument,setting,last_entry_before,discrepancies,misplaced_rows,'
     'put_away_until,partitioned_tables,lots_ended,lots_expiring,lot_discrepancies,expiry_horizon,'
     'ownership_repair,judge_campaigns,touched_campaigns,as_bigint,usage,read_usage,of_every_source,'
-    'require_usage_columns,campaign_of_day,start_of_day,day_of,row_count,weight,written_tables,table_lockers,'
-    'commit_outcomes,commit_outcomes_told,health_of_alerts,health_of_commits,health_of_waiting,health_of_timeouts,'
-    'health_of_pg_cron}'::text[];
+    'require_usage_columns,campaign_of_day,start_of_day,day_of,row_count,checksum,chain_breaks,written_tables,'
+    'table_lockers,commit_outcomes,commit_outcomes_told,health_of_alerts,health_of_commits,health_of_waiting,'
+    'health_of_timeouts,health_of_pg_cron}'::text[];
   statement text;
 BEGIN
   PERFORM credit_ledger_internal.require_argument('role', role IS NULL),

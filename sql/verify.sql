@@ -1,15 +1,41 @@
 -- credit_verify: the invariants of the ledger, each as the query that finds where it does not hold. All of it is read
 -- in one snapshot: a sound ledger gives no row at whatever moment and under whatever load it is asked.
 
--- Whether an authorization's row and its entries come to the same is not asked of each. The sum over all of an
--- organisation, each multiplied with a hash of its id, is 0 on both sides only if none differs, but for a chance of one
--- in 2^60 (Freivalds' check of a product is of this kind). So a sound ledger is read once, in no order and with nothing
--- to remember of its rows; where the sums differ, those organisations are compared authorization by authorization.
-CREATE FUNCTION credit_ledger_internal.weight(authorization_id text)
-  RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN hashtextextended(authorization_id COLLATE "C", 0)::numeric;
-COMMENT ON FUNCTION credit_ledger_internal.weight(text) IS
-  'what the credits of an authorization are multiplied with, so that sums over many can be compared';
+-- Whether an authorization's row and its entries come to the same is not asked of each. The checksums over all of an
+-- organisation are equal on both sides only if none differs, but for a chance too small to count with. So the rows of a
+-- sound ledger are read in no order, with nothing to remember of them; where the checksums differ, those organisations
+-- are compared authorization by authorization.
+CREATE FUNCTION credit_ledger_internal.checksum_add(bigint, text, bigint)
+  RETURNS bigint LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_checksum_add';
+COMMENT ON FUNCTION credit_ledger_internal.checksum_add(bigint, text, bigint) IS
+  'adds to a checksum the credits of an authorization, times a hash of its id, modulo 2^64';
+CREATE FUNCTION credit_ledger_internal.checksum_combine(bigint, bigint)
+  RETURNS bigint LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_checksum_combine';
+COMMENT ON FUNCTION credit_ledger_internal.checksum_combine(bigint, bigint) IS
+  'adds two checksums, modulo 2^64';
+CREATE AGGREGATE credit_ledger_internal.checksum(authorization_id text, credits bigint) (
+  SFUNC = credit_ledger_internal.checksum_add, STYPE = bigint, INITCOND = '0',
+  COMBINEFUNC = credit_ledger_internal.checksum_combine, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE credit_ledger_internal.checksum(text, bigint) IS
+  'sums up credits by authorization, as one number: the same for two sets of rows if all sums of theirs are the same';
+
+CREATE FUNCTION credit_ledger_internal.chain_add(internal, bigint, bigint, bigint, timestamptz)
+  RETURNS internal LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_chain_add';
+COMMENT ON FUNCTION credit_ledger_internal.chain_add(internal, bigint, bigint, bigint, timestamptz) IS
+  'holds an entry against the one before';
+CREATE FUNCTION credit_ledger_internal.chain_finish(internal)
+  RETURNS bigint[] LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_chain_finish';
+COMMENT ON FUNCTION credit_ledger_internal.chain_finish(internal) IS
+  'tells the numbers of the entries that do not follow from the one before';
+CREATE AGGREGATE credit_ledger_internal.chain_breaks(entry_no bigint, amount bigint, balance_after bigint,
+                                                     at timestamptz) (
+  SFUNC = credit_ledger_internal.chain_add, STYPE = internal, FINALFUNC = credit_ledger_internal.chain_finish,
+  PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE credit_ledger_internal.chain_breaks(bigint, bigint, bigint, timestamptz) IS
+  'finds the numbers of an account''s entries that do not follow from the one before, the first among them; its rows '
+  'come in the order of entry_no';
 
 -- Conditions on org_id and since are decided when the plan is made, since credit_verify has this function's body
 -- planned for its arguments: of one organisation only its rows are read, and since an instant only what is newer.
@@ -43,37 +69,32 @@ BEGIN ATOMIC
     WHERE discrepancies.org_id IS NULL OR c.org_id = discrepancies.org_id
   ), ledger_sum AS MATERIALIZED (
     SELECT l.org_id, count(*) AS rows, bool_or(l.refunded_amount NOT BETWEEN 0 AND l.charged) AS is_refund_wrong,
-           sum(credit_ledger_internal.weight(l.authorization_id) * (l.charged - l.refunded))
-             FILTER (WHERE since IS NULL) AS weighed
+           credit_ledger_internal.checksum(l.authorization_id, l.charged - l.refunded)
+             FILTER (WHERE since IS NULL) AS checksum
     FROM ledger l
     GROUP BY l.org_id
   ), entry_sum AS MATERIALIZED (
     SELECT e.org_id, sum(e.amount) AS amount,
-           sum(credit_ledger_internal.weight(e.authorization_id) * e.amount)
-             FILTER (WHERE since IS NULL AND e.kind IN ('commit', 'true_up', 'refund')) AS weighed
+           credit_ledger_internal.checksum(e.authorization_id, -e.amount)
+             FILTER (WHERE since IS NULL AND e.kind IN ('commit', 'true_up', 'refund')) AS checksum
     FROM entry e
     GROUP BY e.org_id
   ), is_id_repeated (answer) AS MATERIALIZED (
     SELECT count(*) > count(DISTINCT hashtextextended(l.authorization_id, 0)) FROM ledger l
   ), loose AS MATERIALIZED (
-    -- Entries that do not follow from the one read before: the first of each account, those after others that were put
-    -- away, and what is wrong. Sums that may be too great for bigint are left to numeric.
-    SELECT e.org_id, e.entry_no AS first_no, e.entry_no, e.entry_no AS above_no, e.amount::numeric AS amount,
-           e.balance_after, e.at, e.entry_no_before, e.balance_before, e.at_before
-    FROM (SELECT e.org_id, e.entry_no, e.amount, e.balance_after, e.at,
-                 lag(e.entry_no) OVER chain AS entry_no_before, lag(e.balance_after) OVER chain AS balance_before,
-                 lag(e.at) OVER chain AS at_before
-          FROM entry e
-          WINDOW chain AS (PARTITION BY e.org_id ORDER BY e.entry_no)) e
-    WHERE e.entry_no_before IS NULL OR e.entry_no_before <> e.entry_no - 1 OR e.at_before > e.at
-       OR CASE WHEN e.amount BETWEEN -4611686018427387904 AND 4611686018427387903
-                AND e.balance_before BETWEEN -4611686018427387904 AND 4611686018427387903
-               THEN e.balance_before + e.amount <> e.balance_after
-               ELSE true
-          END
+    -- Entries that do not follow from the one before by what was read: the first of each account, those after others
+    -- that were put away, and what is wrong. Sums that may be too great for bigint are left to numeric.
+    SELECT e.org_id, e.entry_no AS first_no, e.entry_no, e.amount::numeric AS amount, e.balance_after,
+           coalesce(e.effective_at, e.created_at) AS at, e.tableoid AS leaf, e.ctid AS place
+    FROM (SELECT e.org_id,
+                 unnest(credit_ledger_internal.chain_breaks(e.entry_no, e.amount, e.balance_after, e.at)) AS entry_no
+          FROM (SELECT e.org_id, e.entry_no, e.amount, e.balance_after, e.at
+                FROM entry e
+                ORDER BY e.org_id, e.entry_no) e
+          GROUP BY e.org_id) b
+    JOIN @extschema@.credit_entry e USING (org_id, entry_no)
     UNION ALL
-    SELECT c.org_id, c.first_entry_no, c.last_entry_no, c.last_entry_no + 1, c.amount, c.balance_after, c.first_at,
-           NULL, NULL, NULL
+    SELECT c.org_id, c.first_entry_no, c.last_entry_no, c.amount, c.balance_after, c.first_at, NULL, NULL
     FROM carry c
     WHERE since IS NULL
   ), link AS MATERIALIZED (
@@ -83,12 +104,10 @@ BEGIN ATOMIC
            coalesce(b.at, '-infinity') AS at_before
     FROM loose e
     LEFT JOIN LATERAL (
-      SELECT e.entry_no_before AS entry_no, e.balance_before AS balance_after, e.at_before AS at
-      WHERE e.entry_no_before IS NOT NULL
-      UNION ALL
-      (SELECT b.entry_no, b.balance_after, coalesce(b.effective_at, b.created_at)
+      (SELECT b.entry_no, b.balance_after, coalesce(b.effective_at, b.created_at) AS at
        FROM @extschema@.credit_entry b
-       WHERE e.entry_no_before IS NULL AND b.org_id = e.org_id AND b.entry_no < e.above_no
+       WHERE b.org_id = e.org_id AND b.entry_no <= e.entry_no
+         AND (e.leaf IS NULL OR b.tableoid <> e.leaf OR b.ctid <> e.place)
        ORDER BY b.entry_no DESC
        LIMIT 1)
       UNION ALL
@@ -113,7 +132,7 @@ BEGIN ATOMIC
   ), doubtful AS MATERIALIZED (
     SELECT l.org_id
     FROM ledger_sum l LEFT JOIN entry_sum e USING (org_id)
-    WHERE since IS NOT NULL OR l.weighed <> -coalesce(e.weighed, 0) OR (SELECT r.answer FROM is_id_repeated r)
+    WHERE since IS NOT NULL OR l.checksum <> coalesce(e.checksum, 0) OR (SELECT r.answer FROM is_id_repeated r)
   ), unequal AS MATERIALIZED (
     -- Authorizations whose rows and entries do not come to the same, or that stand more than once.
     SELECT t.org_id, t.authorization_id, sum(t.amount) AS difference, count(t.place) AS places
