@@ -28,13 +28,13 @@ SELECT org, 'authorize', campaign, 100, campaign, id, NULL, at FROM history;
 INSERT INTO credit_entry (org_id, entry_no, kind, amount, authorization_id, balance_after, created_at)
 SELECT h.org, h.entry_no, 'commit', -90, h.id, a.balance - 90 * (h.entry_no - 1), h.at + interval '1 s'
 FROM history h JOIN credit_account a ON a.org_id = h.org;
+SET session_replication_role = replica;
 UPDATE credit_account a SET balance = a.balance - 90 * h.charges, last_entry_no = 1 + h.charges
 FROM (SELECT org, count(*) AS charges FROM history GROUP BY org) h
 WHERE h.org = a.org_id;
 
 
 -- The credits were there before they were used.
-SET session_replication_role = replica;
 UPDATE credit_entry SET created_at = now() - :'span'::interval - interval '1 hour' WHERE entry_no = 1;
 RESET session_replication_role;
 UPDATE credit_idempotency SET created_at = now() - :'span'::interval - interval '1 hour' WHERE operation = 'grant';

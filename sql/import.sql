@@ -133,6 +133,12 @@ COMMENT ON FUNCTION @extschema@.credit_account_import(regclass) IS
   'compares and verifies what arrived, and returns its org_id; its findings get numbers of this '
   'database; for the owner';
 
+CREATE FUNCTION credit_ledger_internal.account_take_over(org_id text, balance bigint, last_entry_no bigint,
+    first_at timestamptz)
+  RETURNS void LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credit_account_take_over';
+COMMENT ON FUNCTION credit_ledger_internal.account_take_over(text, bigint, bigint, timestamptz) IS
+  'writes into an account what the entries come to that credit_entries_import() gave it';
+
 CREATE FUNCTION @extschema@.credit_entries_import(source regclass)
   RETURNS bigint LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
@@ -168,11 +174,9 @@ BEGIN
   FROM credit_ledger_internal.arriving_line i
   WINDOW w AS (PARTITION BY i.org_id ORDER BY i.created_at, i.amount DESC, i.reason ROWS UNBOUNDED PRECEDING);
   GET DIAGNOSTICS made = ROW_COUNT;
-  UPDATE @extschema@.credit_account a
-  SET balance = i.balance, last_entry_no = i.lines, created_at = least(a.created_at, i.first_at)
-  FROM (SELECT i.org_id, sum(i.amount) AS balance, count(*) AS lines, min(i.created_at) AS first_at
-        FROM credit_ledger_internal.arriving_line i GROUP BY i.org_id) i
-  WHERE a.org_id = i.org_id;
+  PERFORM credit_ledger_internal.account_take_over(i.org_id, i.balance, i.lines, i.first_at)
+  FROM (SELECT i.org_id, sum(i.amount)::bigint AS balance, count(*) AS lines, min(i.created_at) AS first_at
+        FROM credit_ledger_internal.arriving_line i GROUP BY i.org_id) i;
   SELECT format('%s of organisation "%s": expected %s, actual %s', v.check_name, v.org_id, v.expected, v.actual)
   INTO wrong
   FROM (SELECT DISTINCT i.org_id FROM credit_ledger_internal.arriving_line i) o,

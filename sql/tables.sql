@@ -298,3 +298,16 @@ CREATE TRIGGER credit_entry_no_truncate BEFORE TRUNCATE ON @extschema@.credit_en
   FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.entry_append_only();
 CREATE TRIGGER credit_entry_no_truncate BEFORE TRUNCATE ON @extschema@.credit_entry_default
   FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.entry_append_only();
+
+-- Columns of instants, of what was agreed, and of your own are nobody's credits. Calls of the ledger fire no statement
+-- trigger.
+CREATE FUNCTION credit_ledger_internal.account_guard() RETURNS trigger
+  LANGUAGE C AS 'MODULE_PATHNAME', 'credit_account_guard';
+COMMENT ON FUNCTION credit_ledger_internal.account_guard() IS
+  'trigger: refuses UPDATE of credits, DELETE and TRUNCATE of accounts (23001)';
+
+CREATE TRIGGER credit_account_guard
+  BEFORE UPDATE OF org_id, balance, last_entry_no, held, lot_balance, lot_held OR TRUNCATE ON @extschema@.credit_account
+  FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.account_guard();
+CREATE TRIGGER credit_account_no_delete BEFORE DELETE ON @extschema@.credit_account
+  FOR EACH ROW EXECUTE FUNCTION credit_ledger_internal.account_guard();

@@ -20,6 +20,7 @@
 #include "ledger/shard.h"
 #include "server/launcher.h"
 #include "server/outcomes.h"
+#include "server/removal.h"
 #include "server/shared.h"
 #include "table/shape.h"
 
@@ -39,6 +40,7 @@ _PG_init(void)
 	cl_counters_init();
 	cl_failures_init();
 	cl_databases_init();
+	cl_removal_init();
 	if (process_shared_preload_libraries_in_progress)
 	{
 		cl_shared_init();

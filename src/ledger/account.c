@@ -358,6 +358,16 @@ cl_account_set_terms(clAccount *account, const clAccountTerms *terms)
 	account_read_terms(account);
 }
 
+void
+cl_account_take_over(clAccount *account, int64 balance, int64 last_entry_no, TimestampTz first_at)
+{
+	account->balance = balance;
+	account->last_entry_no = last_entry_no;
+	if (first_at < DatumGetTimestampTz(cl_row_get(&account->row, ACCOUNT_CREATED_AT)))
+		cl_row_set(&account->row, ACCOUNT_CREATED_AT, TimestampTzGetDatum(first_at));
+	account->changed = true;
+}
+
 static void
 account_set_int64(clAccount *account, int column, int64 value)
 {

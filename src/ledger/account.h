@@ -76,6 +76,9 @@ typedef struct clAccountTerms
 
 extern void cl_account_set_terms(clAccount *account, const clAccountTerms *terms);
 
+/* What the entries come to that another ledger had; the first of them may be older than the account. */
+extern void cl_account_take_over(clAccount *account, int64 balance, int64 last_entry_no, TimestampTz first_at);
+
 /* Write the account, if it has changed. */
 extern void cl_account_store(clUnit *unit, clAccount *account);
 

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * account_functions.c
- *	  SQL functions of one account: configure it, read its balance.
+ *	  SQL functions of one account: configure it, read its balance, take
+ *	  over what it had elsewhere.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,6 +19,7 @@
 
 PG_FUNCTION_INFO_V1(credit_balance);
 PG_FUNCTION_INFO_V1(credit_require_account);
+PG_FUNCTION_INFO_V1(credit_account_take_over);
 
 static void account_read(text *org_id, clAccount *account);
 
@@ -70,6 +72,21 @@ credit_balance(PG_FUNCTION_ARGS)
 
 	account_read(cl_arg_identifier(fcinfo, 0, "org_id"), &account);
 	PG_RETURN_DATUM(cl_account_balance_result(&account));
+}
+
+/* credit_account_take_over(org_id, balance, last_entry_no, first_at): for credit_entries_import(). */
+Datum
+credit_account_take_over(PG_FUNCTION_ARGS)
+{
+	text *org_id = cl_arg_identifier(fcinfo, 0, "org_id");
+	clUnit *unit = cl_unit_begin("credit_entries_import()");
+	clAccount account;
+
+	cl_account_lock(unit, org_id, &account);
+	cl_account_take_over(&account, PG_GETARG_INT64(1), PG_GETARG_INT64(2), PG_GETARG_TIMESTAMPTZ(3));
+	cl_account_store(unit, &account);
+	cl_unit_end(unit);
+	PG_RETURN_VOID();
 }
 
 /* credit_require_account(org_id): for functions written in SQL. */

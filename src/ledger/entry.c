@@ -7,22 +7,14 @@
  */
 #include "postgres.h"
 
-#include "commands/trigger.h"
-#include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "ledger/entry.h"
-#include "ledger/shard.h"
 #include "table/find.h"
 #include "table/partition.h"
 #include "table/write.h"
-
-PG_FUNCTION_INFO_V1(credit_entry_append_only);
-
-static bool entry_is_foreign(const TriggerData *trigger);
 
 /* Columns of credit_entry */
 enum
@@ -132,42 +124,4 @@ set_optional(clRow *row, int column, const void *value)
 {
 	if (value != NULL)
 		cl_row_set(row, column, PointerGetDatum(value));
-}
-
-/* Trigger: entries are never changed, and only removed with all else of an organisation that is not ours any more. */
-Datum
-credit_entry_append_only(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("credit_entry_append_only() is a trigger function")));
-
-	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && entry_is_foreign(trigger))
-		return PointerGetDatum(trigger->tg_trigtuple);
-	ereport(ERROR,
-			(errcode(ERRCODE_RESTRICT_VIOLATION),
-			 errmsg("table \"%s\" is append-only", RelationGetRelationName(trigger->tg_relation)),
-			 errhint("credit_correct() corrects what an authorization was charged, "
-					 "credit_adjust() a balance of no campaign.")));
-}
-
-static bool
-entry_is_foreign(const TriggerData *trigger)
-{
-	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
-	int column = SPI_fnumber(desc, "org_id");
-	bool isnull = true;
-	Datum org_id = column > 0 ? heap_getattr(trigger->tg_trigtuple, column, desc, &isnull) : (Datum) 0;
-	clUnit *unit;
-	bool foreign;
-
-	if (isnull)
-		return false;
-	unit = cl_unit_begin_reading();
-	foreign = !cl_shard_has(unit, DatumGetTextPP(org_id)) || cl_shard_has_moved(unit, DatumGetTextPP(org_id));
-	cl_unit_end(unit);
-	return foreign;
 }

@@ -129,7 +129,8 @@ cl_relation_update(clUnit *unit, clRelation *rel, clRow *row)
 	unit->writing = true;
 	cl_form_row(rel, row, slot);
 	CheckCmdReplicaIdentity(rel->rel, CMD_UPDATE);
-	if (target->ri_TrigDesc != NULL)
+	if (target->ri_TrigDesc != NULL &&
+		(target->ri_TrigDesc->trig_update_before_row || target->ri_TrigDesc->trig_update_after_row))
 		relation_set_updated_columns(unit, rel, row);
 	fire_before_update(unit, rel, row, slot);
 	relation_before_write(unit, rel, slot, CMD_UPDATE);

@@ -32,7 +32,11 @@ SET client_min_messages = warning;
 CREATE EXTENSION credit_ledger;
 RESET client_min_messages;
 SELECT * FROM round_trip('');
+-- Which takes the ledger along, so it is not done without a question.
 DROP EXTENSION credit_ledger;
+DROP EXTENSION IF EXISTS credit_ledger RESTRICT;
+SELECT * FROM credit_balance('org');
+DROP EXTENSION credit_ledger CASCADE;
 SELECT count(*) FROM pg_class WHERE relname LIKE 'credit%';
 SELECT count(*) FROM pg_proc WHERE proname LIKE 'credit%';
 SELECT count(*) FROM pg_type WHERE typname LIKE '%credit%';
@@ -44,7 +48,7 @@ SELECT * FROM round_trip('');
 
 -- Within a transaction that is rolled back: the old one is found again, with its data.
 BEGIN;
-DROP EXTENSION credit_ledger;
+DROP EXTENSION credit_ledger CASCADE;
 CREATE SCHEMA elsewhere;
 SET client_min_messages = warning;
 CREATE EXTENSION credit_ledger SCHEMA elsewhere;
@@ -55,7 +59,7 @@ SELECT * FROM credit_balance('org');
 SELECT status, replayed FROM credit_authorize('org', 100, 'campaign-1');
 BEGIN;
 SAVEPOINT one;
-DROP EXTENSION credit_ledger;
+DROP EXTENSION credit_ledger CASCADE;
 ROLLBACK TO one;
 SELECT balance_after FROM credit_grant('org', 1, 'after a savepoint');
 COMMIT;
@@ -63,12 +67,18 @@ COMMIT;
 -- What is registered with it cannot be dropped alone; what depends on it stands in its way.
 DROP TABLE credit_ledger_open;
 CREATE TABLE invoice (org_id text COLLATE "C" REFERENCES credit_account);
+BEGIN;
+DROP EXTENSION credit_ledger CASCADE;
+CREATE EXTENSION credit_ledger;
+CREATE TABLE invoice_too (org_id text COLLATE "C" REFERENCES credit_account);
+-- Nobody has an account in this one, so the server's own question is left.
 DROP EXTENSION credit_ledger;
+ROLLBACK;
 DROP TABLE invoice;
 
 -- Ranges that were added go along with it.
 SELECT credit_create_partition('credit_entry', '2001-01-01', '2001-02-01') IS NOT NULL AS made;
-DROP EXTENSION credit_ledger;
+DROP EXTENSION credit_ledger CASCADE;
 
 -- In a schema that is not in the search_path, and with a name that has to be quoted.
 SET client_min_messages = warning;
@@ -136,7 +146,7 @@ SELECT public.available('org');
 RESET search_path;
 
 -- Without the extension, its functions are gone; with its library loaded nothing is left that misbehaves.
-DROP EXTENSION credit_ledger;
+DROP EXTENSION credit_ledger CASCADE;
 SELECT ledger.credit_balance('org');
 SHOW credit_ledger.commit_timeout;
 DROP OWNED BY regress_credit_elsewhere;

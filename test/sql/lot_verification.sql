@@ -25,7 +25,7 @@ SELECT * FROM credit_verify('lot-verify');
 
 -- pg_temp.damage(statement): what verify says of the organisation afterwards; nothing of it stays.
 CREATE FUNCTION pg_temp.damage(statement text) RETURNS SETOF text LANGUAGE plpgsql
-  SET session_replication_role = replica  -- entries are append-only otherwise
+  SET session_replication_role = replica  -- accounts and entries are guarded otherwise
 AS $$
 DECLARE
   found text[];

@@ -93,6 +93,7 @@ SELECT resolution, adjusted, entry_no FROM credit_resolve_finding(pg_temp.findin
 
 -- Unsound books are a finding, and one that is cleared when they are repaired, though they are old by then.
 BEGIN;
+SET LOCAL session_replication_role = replica;
 UPDATE credit_account SET balance = balance + 1, held = held + 1 WHERE org_id = 'acme';
 SELECT * FROM pg_temp.run();
 SELECT verdict, org_id, detail FROM credit_finding WHERE detail IS NOT NULL ORDER BY detail;

@@ -47,7 +47,9 @@ SELECT pg_temp.refusal($$SELECT credit_authorize('shapes', 5, 'old')$$);
 SELECT entry_no, amount, balance_after, replayed FROM credit_grant('shapes', 5, 'old');
 INSERT INTO credit_ledger (authorization_id, org_id, idempotency_key, status, amount, authorized_amount, timeout_action, created_at, expires_at)
 VALUES ('late', 'shapes', 'late', 'authorized', 5, 5, 'commit', '2020-05-05', '2020-05-06');
+SET LOCAL session_replication_role = replica;
 UPDATE credit_account SET held = held + 5 WHERE org_id = 'shapes';
+RESET session_replication_role;
 SELECT pg_temp.refusal($$SELECT credit_commit('late')$$);
 ROLLBACK;
 
@@ -134,6 +136,7 @@ FROM (VALUES
   (10, 'ALTER TABLE credit_account ADD EXCLUDE USING hash (substr(org_id, 1, 3) WITH =) WHERE (org_id ~ ''^shap'')', $$SELECT credit_grant('shaping', 1, 'a')$$),
   (11, 'ALTER TABLE credit_account DROP CONSTRAINT credit_account_pkey CASCADE', $$SELECT credit_grant('shapes-2', 1, 'a')$$),
   (12, 'CREATE COLLATION pg_temp.any_case (provider = icu, locale = ''und-u-ks-level2'', deterministic = false); '
+       'SET LOCAL session_replication_role = replica; '
        'DELETE FROM credit_account a USING credit_account b WHERE lower(a.org_id) = lower(b.org_id) AND a.org_id > b.org_id; '
        'CREATE UNIQUE INDEX any_case ON credit_account (org_id COLLATE pg_temp.any_case)', $$SELECT credit_grant('SHAPES', 1, 'a')$$)
 ) AS v (n, change, call) ORDER BY n;

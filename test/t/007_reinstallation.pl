@@ -48,24 +48,24 @@ $session->query_safe(q{
 
 starts_afresh('a new session');
 
-$node->safe_psql('postgres', 'DROP EXTENSION credit_ledger');
+$node->safe_psql('postgres', 'DROP EXTENSION credit_ledger CASCADE');
 answers(q{SELECT pg_temp.sqlstate_of($$SELECT credit_balance('acme')$$)}, '42883', 'dropped by another session');
 $node->safe_psql('postgres', 'CREATE EXTENSION credit_ledger');
 starts_afresh('created again by another session');
 
-$node->safe_psql('postgres', 'DROP EXTENSION credit_ledger; CREATE EXTENSION credit_ledger SCHEMA elsewhere');
+$node->safe_psql('postgres', 'DROP EXTENSION credit_ledger CASCADE; CREATE EXTENSION credit_ledger SCHEMA elsewhere');
 starts_afresh('moved to another schema by another session');
 
-$session->query_safe('SET client_min_messages = warning; DROP EXTENSION credit_ledger; CREATE EXTENSION credit_ledger');
+$session->query_safe('SET client_min_messages = warning; DROP EXTENSION credit_ledger CASCADE; CREATE EXTENSION credit_ledger');
 starts_afresh('created again by itself');
 
-$session->query_safe('BEGIN; DROP EXTENSION credit_ledger; CREATE EXTENSION credit_ledger SCHEMA elsewhere');
+$session->query_safe('BEGIN; DROP EXTENSION credit_ledger CASCADE; CREATE EXTENSION credit_ledger SCHEMA elsewhere');
 $session->query_safe(q{SELECT credit_grant('acme', 1000, 'g-1')});
 answers(q{SELECT balance FROM credit_balance('acme')}, '1000', 'created again in a transaction: it sees the new one');
 $session->query_safe('ROLLBACK');
 answers(q{EXECUTE grant_to('acme', 100, 'g-7')}, '19|604|f', 'and rolled back: the old one is there');
 
-$session->query_safe('BEGIN; SAVEPOINT before; DROP EXTENSION credit_ledger; ROLLBACK TO before');
+$session->query_safe('BEGIN; SAVEPOINT before; DROP EXTENSION credit_ledger CASCADE; ROLLBACK TO before');
 answers(q{EXECUTE grant_to('acme', 100, 'g-8')}, '20|704|f', 'dropped in a savepoint that was rolled back');
 $session->query_safe('COMMIT');
 

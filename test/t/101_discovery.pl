@@ -52,11 +52,11 @@ subtest 'several databases' => sub {
 subtest 'dropped and made again' => sub {
 	foreach my $round (1 .. 3)
 	{
-		$node->safe_psql('without', 'DROP EXTENSION credit_ledger');
+		$node->safe_psql('without', 'DROP EXTENSION credit_ledger CASCADE');
 		$node->safe_psql('without', 'CREATE EXTENSION credit_ledger');
 		settles('without');
 	}
-	$node->safe_psql('without', 'DROP EXTENSION credit_ledger');
+	$node->safe_psql('without', 'DROP EXTENSION credit_ledger CASCADE');
 	settles('postgres');
 	$node->safe_psql('without', 'CREATE SCHEMA other; CREATE EXTENSION credit_ledger SCHEMA other');
 	settles('without', 'other');
