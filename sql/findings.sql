@@ -101,16 +101,19 @@ SELECT pg_extension_config_dump('@extschema@.credit_finding_part', '');
 -- name.
 CREATE FUNCTION credit_ledger_internal.campaign_of_day(used_on date)
   RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN 'usage without campaign, ' || CASE
-  WHEN isfinite(used_on) THEN to_char(extract(year FROM used_on), 'FM0000') || '-'
-    || to_char(extract(month FROM used_on), 'FM00') || '-' || to_char(extract(day FROM used_on), 'FM00')
-  ELSE CASE WHEN used_on > '2000-01-01' THEN 'ever' ELSE 'never' END END;
+RETURN 'usage without campaign, '
+  || CASE used_on
+       WHEN 'infinity' THEN 'ever'
+       WHEN '-infinity' THEN 'never'
+       ELSE to_char(extract(year FROM used_on), 'FM0000') || '-' || to_char(extract(month FROM used_on), 'FM00')
+         || '-' || to_char(extract(day FROM used_on), 'FM00')
+     END;
 COMMENT ON FUNCTION credit_ledger_internal.campaign_of_day(date) IS
   'the name of the campaign that usage without a campaign counts to';
 
 CREATE VIEW credit_ledger_internal.finding_campaign WITH (security_invoker) AS
 SELECT f.finding_id, f.org_id,
-  coalesce(f.campaign_id, credit_ledger_internal.campaign_of_day(f.used_on)) COLLATE "C" AS campaign_id,
+       coalesce(f.campaign_id, credit_ledger_internal.campaign_of_day(f.used_on)) COLLATE "C" AS campaign_id,
        f.used_on, f.difference, f.resolution
 FROM @extschema@.credit_finding f
 WHERE f.detail IS NULL AND f.campaigns IS NULL

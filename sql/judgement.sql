@@ -266,8 +266,9 @@ CREATE FUNCTION @extschema@.credit_reconcile(since timestamptz = NULL, until tim
   LANGUAGE sql STABLE PARALLEL UNSAFE
   SET row_security = off
 BEGIN ATOMIC
-  SELECT s.org_id, credit_ledger_internal.as_bigint(s.credits_committed),
-    credit_ledger_internal.as_bigint(s.actual_usage),
+  SELECT s.org_id,
+         credit_ledger_internal.as_bigint(s.credits_committed),
+         credit_ledger_internal.as_bigint(s.actual_usage),
          credit_ledger_internal.as_bigint(s.credits_committed - s.actual_usage)
   FROM (SELECT j.org_id, sum(j.charged::numeric - j.refunded) AS credits_committed, sum(j.used) AS actual_usage
         FROM credit_ledger_internal.judge_campaigns(since, until, tolerance) j
@@ -286,9 +287,9 @@ CREATE FUNCTION @extschema@.credit_campaign_status(campaign_id text, org_id text
 BEGIN ATOMIC
   SELECT credit_ledger_internal.require_argument('campaign_id', campaign_id IS NULL);
   SELECT j.*
-  FROM credit_ledger_internal.judge_campaigns('infinity', 'infinity', 0,
-    of_campaign => credit_campaign_status.campaign_id,
-                                              of_org => credit_campaign_status.org_id) j
+  FROM credit_ledger_internal.judge_campaigns(
+         'infinity', 'infinity', 0,
+         of_campaign => credit_campaign_status.campaign_id, of_org => credit_campaign_status.org_id) j
   ORDER BY j.org_id;
 END;
 COMMENT ON FUNCTION @extschema@.credit_campaign_status(text, text) IS

@@ -258,8 +258,8 @@ BEGIN
      LEFT JOIN total q USING (org_id, campaign_id)
      UNION ALL
      SELECT u.org_id, NULL, u.used_on, NULL, NULL,
-            format(''usage source "%s": %s rows without a valid org_id, campaign_id, used_at or quantity'', u.source,
-              sum(u.nrows))
+            format(''usage source "%s": %s rows without a valid org_id, campaign_id, used_at or quantity'',
+                   u.source, sum(u.nrows))
      FROM used u
      WHERE u.is_invalid AND $5 IS NULL AND coalesce(credit_ledger_internal.start_of_day(u.used_on) < $2, true)
      GROUP BY u.source, u.org_id, u.used_on'
