@@ -296,17 +296,19 @@ COMMENT ON FUNCTION @extschema@.credit_campaign_status(text, text) IS
   'what a campaign was charged and what it used over its whole life, with the verdict (tolerance 0), a row for each '
   'organisation that has a campaign of that name';
 
-CREATE FUNCTION @extschema@.credit_orphaned_authorizations(older_than interval = '1 hour')
+CREATE FUNCTION @extschema@.credit_orphaned_authorizations(older_than interval = '1 hour',
+    made_before timestamptz = NULL)
   RETURNS TABLE (authorization_id text, org_id text, campaign_id text, amount bigint, created_at timestamptz,
     expires_at timestamptz)
   LANGUAGE sql STABLE PARALLEL SAFE
   SET row_security = off
 BEGIN ATOMIC
-  SELECT credit_ledger_internal.require_argument('older_than', older_than IS NULL);
+  SELECT credit_ledger_internal.require_argument('older_than', coalesce(made_before, now() - older_than) IS NULL);
   SELECT l.authorization_id, l.org_id, l.campaign_id, l.amount, l.created_at, l.expires_at
   FROM @extschema@.credit_ledger_open l
-  WHERE l.created_at < now() - older_than
+  WHERE l.created_at < coalesce(made_before, now() - older_than)
   ORDER BY l.created_at, l.authorization_id;
 END;
-COMMENT ON FUNCTION @extschema@.credit_orphaned_authorizations(interval) IS
-  'authorizations neither committed nor reverted that are older than that, oldest first: the runbook''s query';
+COMMENT ON FUNCTION @extschema@.credit_orphaned_authorizations(interval, timestamptz) IS
+  'lists authorizations neither committed nor reverted that are older than that, or were made before an instant, '
+  'oldest first: the runbook''s query';

@@ -293,7 +293,7 @@ $$;
 COMMENT ON FUNCTION credit_ledger_internal.misplaced_rows(text, timestamptz) IS
   'rows of authorizations and entries that stand in a partition whose bounds they do not meet';
 
-CREATE FUNCTION @extschema@.credit_verify(org_id text = NULL, since timestamptz = NULL)
+CREATE FUNCTION @extschema@.credit_verify(org_id text = NULL, since timestamptz = NULL, period interval = NULL)
   RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE plpgsql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
   SET row_security = off
@@ -303,6 +303,10 @@ CREATE FUNCTION @extschema@.credit_verify(org_id text = NULL, since timestamptz 
   SET jit = off
 AS $$
 BEGIN
+  IF num_nonnulls(since, period) = 2 THEN
+    RAISE invalid_parameter_value USING MESSAGE = 'either since or period can be given, not both';
+  END IF;
+  since := coalesce(since, now() - period);
   RETURN QUERY
   SELECT d.*
   FROM (SELECT * FROM credit_ledger_internal.discrepancies(credit_verify.org_id, since)
@@ -317,7 +321,7 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.credit_verify(text, timestamptz) IS
+COMMENT ON FUNCTION @extschema@.credit_verify(text, timestamptz, interval) IS
   'finds every invariant of the ledger that does not hold, of one organisation or (NULL) of all; no rows: the ledger '
-  'is sound. Reads all history, or with since balances, holds and what was made since an instant; takes no row lock; '
-  'LC002';
+  'is sound. Reads all history, or, with an instant (since) or a period that ends now, balances, holds and what was '
+  'made since; takes no row lock; LC002';

@@ -73,13 +73,14 @@ END;
 COMMENT ON FUNCTION credit_ledger_internal.commit_outcomes_told(bigint, bigint, bigint) IS
   'says what became of the commits of an hour, and of those that never came';
 
-CREATE FUNCTION @extschema@.credit_commit_failure_rate(period interval = '1 hour',
+CREATE FUNCTION @extschema@.credit_commit_failure_rate(period interval = '1 hour', since timestamptz = NULL,
     OUT attempts bigint, OUT failures bigint, OUT causes jsonb, OUT settled_by_timeout bigint, OUT rate numeric)
   LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
   SET search_path = pg_catalog, pg_temp
   SET row_security = off
 AS $$
 BEGIN
+  period := coalesce(now() - since, period);
   PERFORM credit_ledger_internal.require_argument('period', period IS NULL);
   SELECT o.* INTO attempts, failures, causes, settled_by_timeout, rate
   FROM credit_ledger_internal.commit_outcomes(period) o;
@@ -95,10 +96,10 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.credit_commit_failure_rate(interval) IS
-  'tells how many commits were attempted in the last period, how many failed and why, how many holds nobody settled in '
-  'time, and the share of both together; repeated calls do not count. From credit_stat; NULL, with a NOTICE, where '
-  'nothing is counted';
+COMMENT ON FUNCTION @extschema@.credit_commit_failure_rate(interval, timestamptz) IS
+  'tells how many commits were attempted in the last period, or since an instant, how many failed '
+  'and why, how many holds nobody settled in time, and the share of both together; repeated calls do '
+  'not count. From credit_stat; NULL, with a NOTICE, where nothing is counted';
 
 CREATE FUNCTION @extschema@.credit_maintain()
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER

@@ -866,14 +866,15 @@ CREATE TYPE credit_router_internal.credit_commit_failure_rate AS (
   shard integer
 );
 
-CREATE FUNCTION @extschema@.credit_commit_failure_rate(period interval = '01:00:00'::interval)
+CREATE FUNCTION @extschema@.credit_commit_failure_rate(period interval = '01:00:00'::interval,
+    since timestamp with time zone = NULL::timestamp with time zone)
   RETURNS SETOF credit_router_internal.credit_commit_failure_rate LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
-  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_commit_failure_rate(period) r;
+  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_commit_failure_rate(period, since) r;
 $$;
-COMMENT ON FUNCTION @extschema@.credit_commit_failure_rate(interval) IS
-  'tells how many commits were attempted in the last period, how many failed and why, how many holds nobody settled in time, and the share of both together; repeated calls do not count. From credit_stat; NULL, with a NOTICE, where nothing is counted';
+COMMENT ON FUNCTION @extschema@.credit_commit_failure_rate(interval, timestamp with time zone) IS
+  'tells how many commits were attempted in the last period, or since an instant, how many failed and why, how many holds nobody settled in time, and the share of both together; repeated calls do not count. From credit_stat; NULL, with a NOTICE, where nothing is counted';
 
 CREATE TYPE credit_router_internal.credit_health AS (
   check_name text,
@@ -917,14 +918,15 @@ CREATE TYPE credit_router_internal.credit_orphaned_authorizations AS (
   shard integer
 );
 
-CREATE FUNCTION @extschema@.credit_orphaned_authorizations(older_than interval = '01:00:00'::interval)
+CREATE FUNCTION @extschema@.credit_orphaned_authorizations(older_than interval = '01:00:00'::interval,
+    made_before timestamp with time zone = NULL::timestamp with time zone)
   RETURNS SETOF credit_router_internal.credit_orphaned_authorizations LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
-  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_orphaned_authorizations(older_than) r;
+  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_orphaned_authorizations(older_than, made_before) r;
 $$;
-COMMENT ON FUNCTION @extschema@.credit_orphaned_authorizations(interval) IS
-  'authorizations neither committed nor reverted that are older than that, oldest first: the runbook''s query';
+COMMENT ON FUNCTION @extschema@.credit_orphaned_authorizations(interval, timestamp with time zone) IS
+  'lists authorizations neither committed nor reverted that are older than that, or were made before an instant, oldest first: the runbook''s query';
 
 CREATE TYPE credit_router_internal.credit_recent_failures AS (
   failed_at timestamp with time zone,
@@ -1115,14 +1117,15 @@ CREATE TYPE credit_router_internal.credit_verify AS (
 );
 
 CREATE FUNCTION @extschema@.credit_verify(org_id text = NULL::text,
-    since timestamp with time zone = NULL::timestamp with time zone)
+    since timestamp with time zone = NULL::timestamp with time zone,
+    period interval = NULL::interval)
   RETURNS SETOF credit_router_internal.credit_verify LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions_of(org_id);
-  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_verify(org_id, since) r;
+  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_verify(org_id, since, period) r;
 $$;
-COMMENT ON FUNCTION @extschema@.credit_verify(text, timestamp with time zone) IS
-  'finds every invariant of the ledger that does not hold, of one organisation or (NULL) of all; no rows: the ledger is sound. Reads all history, or with since balances, holds and what was made since an instant; takes no row lock; LC002';
+COMMENT ON FUNCTION @extschema@.credit_verify(text, timestamp with time zone, interval) IS
+  'finds every invariant of the ledger that does not hold, of one organisation or (NULL) of all; no rows: the ledger is sound. Reads all history, or, with an instant (since) or a period that ends now, balances, holds and what was made since; takes no row lock; LC002';
 
 CREATE TYPE credit_router_internal.credit_worker_status AS (
   preloaded boolean,

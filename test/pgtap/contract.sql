@@ -55,8 +55,8 @@ INSERT INTO expected VALUES
    'authorization_id text, amount_used bigint DEFAULT NULL, final boolean DEFAULT true',
    'credit_authorization', 'v', 'u', 'app operator'),
   ('credit_commit_failure_rate',
-   'period interval DEFAULT ''01:00:00''::interval, OUT attempts bigint, OUT failures bigint, OUT causes jsonb, '
-   'OUT settled_by_timeout bigint, OUT rate numeric',
+   'period interval DEFAULT ''01:00:00''::interval, since timestamptz DEFAULT NULL, OUT attempts bigint, '
+   'OUT failures bigint, OUT causes jsonb, OUT settled_by_timeout bigint, OUT rate numeric',
    'record', 's', 'r', 'reader operator'),
   ('credit_commit_many',
    'authorization_ids text[], amounts_used bigint[] DEFAULT NULL, skip_refused boolean DEFAULT false',
@@ -100,7 +100,7 @@ INSERT INTO expected VALUES
    '',
    'void', 'v', 'u', 'operator'),
   ('credit_orphaned_authorizations',
-   'older_than interval DEFAULT ''01:00:00''::interval',
+   'older_than interval DEFAULT ''01:00:00''::interval, made_before timestamptz DEFAULT NULL',
    'TABLE(authorization_id text, org_id text, campaign_id text, amount bigint, created_at timestamptz, '
    'expires_at timestamptz)', 's', 's', 'reader operator'),
   ('credit_recent_failures',
@@ -164,7 +164,7 @@ INSERT INTO expected VALUES
    'name text',
    'boolean', 'v', 'u', 'operator'),
   ('credit_verify',
-   'org_id text DEFAULT NULL, since timestamptz DEFAULT NULL',
+   'org_id text DEFAULT NULL, since timestamptz DEFAULT NULL, period interval DEFAULT NULL',
    'SETOF credit_discrepancy', 's', 's', 'reader operator'),
   ('credit_void',
    'org_id text, lot_no bigint, reason text',

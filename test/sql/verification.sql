@@ -143,6 +143,15 @@ SELECT org_id, check_name, expected, actual FROM credit_verify('verify-b');
 SELECT org_id, check_name, expected, actual FROM credit_verify();
 ROLLBACK;
 
+-- What is new since an instant, or for a period.
+SELECT count(*) FROM credit_verify('verify', '2000-01-01');
+SELECT count(*) FROM credit_verify('verify', period => '7 days');
+SELECT count(*) FROM credit_verify('verify', now() - interval '7 days');
+SELECT pg_temp.refusal($$SELECT * FROM credit_verify('verify', '7 days')$$);
+SELECT pg_temp.refusal($$SELECT * FROM credit_verify('verify', '2000-01-01', '7 days')$$);
+SELECT count(*) FROM credit_orphaned_authorizations('-1 hour'), credit_commit_failure_rate('1 hour');
+SELECT count(*) FROM credit_orphaned_authorizations(made_before => 'infinity'), credit_commit_failure_rate(since => '2000-01-01');
+
 -- The constraints that guard against manual repair gone wrong.
 SET session_replication_role = replica;
 SELECT split_part(pg_temp.refusal(statement), E'\n  DETAIL', 1)

@@ -112,7 +112,7 @@ subtest 'what was settled is told' => sub {
 		SELECT '$id' || n, 'o-1', n, n, 'authorized', 1, 1, 'revert', now(), now() - interval '1 second' FROM generate_series(101, 180) n;
 		INSERT INTO credit_idempotency (org_id, operation, idempotency_key, amount, campaign_id, authorization_id, created_at)
 		SELECT 'o-1', 'authorize', n, 1, n, '$id' || n, now() FROM generate_series(101, 180) n;
-		SET LOCAL session_replication_role = replica;
+		SET session_replication_role = replica;
 		UPDATE credit_account SET held = held + 80 WHERE org_id = 'o-1'});
 	settled('eighty holds with long ids');
 	my @payloads = heard($listener, 'credit_ledger_timeout', 1);
