@@ -25,6 +25,9 @@ CREATE FUNCTION credit_ledger_internal.lines_of(of_org text)
   SET row_security = off
   SET DateStyle = 'ISO'
   SET TimeZone = 'UTC'
+  SET IntervalStyle = 'postgres'
+  SET extra_float_digits = 1
+  SET bytea_output = 'hex'
 AS $$
 DECLARE
   member regclass;
@@ -105,8 +108,11 @@ BEGIN
     INSERT INTO @extschema@.credit_account_moved (org_id) VALUES (of_org);
   END IF;
   FOR member IN SELECT t.relation FROM credit_ledger_internal.tables_by_organisation() t LOOP
-    EXECUTE format('INSERT INTO %1$s OVERRIDING SYSTEM VALUE SELECT r.* FROM credit_ledger_internal.arriving i, '
-                   'jsonb_populate_record(NULL::%1$s, i.line) r WHERE i.relation = $1', member)
+    EXECUTE format('INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE '
+                   'SELECT %2$s FROM credit_ledger_internal.arriving i, jsonb_populate_record(NULL::%1$s, i.line) r '
+                   'WHERE i.relation = $1', member,
+                   (SELECT string_agg(format('%I', a.attname), ', ') FROM pg_attribute a
+                    WHERE a.attrelid = member AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''))
     USING (SELECT c.relname FROM pg_class c WHERE c.oid = member);
   END LOOP;
 

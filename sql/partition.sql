@@ -195,7 +195,14 @@ BEGIN
     WHERE l.upper_bound <= made_before
     ORDER BY l.has_entries, l.upper_bound
   LOOP
-    IF leaf.has_entries THEN
+    -- What was put away is known by its name.
+    IF (SELECT count(*) > 1 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid AND c.relname = leaf.name
+        WHERE i.inhparent IN ('@extschema@.credit_ledger_settled'::regclass, '@extschema@.credit_entry'::regclass))
+    THEN
+      RAISE WARNING 'partition % is not put away: another partition has its name', leaf.relation
+        USING HINT = 'ALTER TABLE ... RENAME one of them.';
+      may_go := false;
+    ELSIF leaf.has_entries THEN
       may_go := credit_ledger_internal.carry_entries(leaf.relation);
       IF NOT may_go THEN
         RAISE WARNING 'partition % is not put away: its entries do not follow from each other', leaf.relation

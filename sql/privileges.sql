@@ -57,6 +57,8 @@ DECLARE
     'require_usage_columns,campaign_of_day,start_of_day,day_of,row_count,checksum,chain_breaks,written_tables,'
     'table_lockers,commit_outcomes,commit_outcomes_told,health_of_alerts,health_of_commits,health_of_waiting,'
     'health_of_timeouts,health_of_pg_cron}'::text[];
+  -- They read what is named to them, with the rights of whoever calls.
+  owners constant text[] := '{credit_grant_privileges,credit_account_import,credit_entries_import}'::text[];
   statement text;
 BEGIN
   PERFORM credit_ledger_internal.require_argument('role', role IS NULL),
@@ -94,7 +96,7 @@ BEGIN
               THEN level <> 'app' AND p.proname = ANY (helpers)
             WHEN level = 'app' THEN p.proname = ANY (app)
             WHEN level = 'reader' THEN p.proname = ANY (reader)
-            ELSE p.proname <> 'credit_grant_privileges'
+            ELSE p.proname <> ALL (owners)
           END
   UNION ALL
     SELECT format('GRANT USAGE ON TYPE %s TO %s', t.oid::regtype, role)
@@ -112,7 +114,7 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_grant_privileges(regrole, text) IS
   'gives a role what a level needs. reader: SELECT and the functions that only read; app: authorize, commit, revert, '
-  'extend, balance; operator: every function but this one, and SELECT';
+  'extend, balance; operator: every function but this one and the imports, and SELECT';
 
 SELECT credit_ledger_internal.revoke_from_others(d.classid, d.objid)
 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credit_ledger'

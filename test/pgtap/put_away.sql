@@ -6,7 +6,7 @@ BEGIN;
 SET LOCAL client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(32);
+SELECT plan(33);
 
 CREATE TEMP TABLE days_back AS SELECT date_trunc('day', now(), 'UTC') - d * interval '1 day' AS at, d FROM generate_series(0, 210) d;
 CREATE FUNCTION pg_temp.day(back integer) RETURNS timestamptz LANGUAGE sql AS 'SELECT at FROM days_back WHERE d = back';
@@ -116,6 +116,14 @@ UPDATE credit_ledger_settled SET settled_by = 'timeout', settled_at = now() WHER
 SELECT is((SELECT count(*) FROM credit_detach_partitions('5 days')), 2::bigint, 'what is no chain, and what may still be settled otherwise, stay');
 SELECT isnt_empty($$SELECT * FROM credit_verify('away') WHERE check_name = 'entry_no_without_gap'$$, 'and the gap is seen');
 ROLLBACK TO wrong;
+
+-- A name stands for what was put away, so that of two of one name neither goes.
+CREATE SCHEMA elsewhere;
+CREATE TABLE twin (LIKE credit_entry_default INCLUDING ALL);
+CREATE TABLE elsewhere.twin (LIKE credit_ledger_settled_default INCLUDING ALL);
+ALTER TABLE credit_entry ATTACH PARTITION twin FOR VALUES FROM ('2001-01-01') TO ('2001-02-01');
+ALTER TABLE credit_ledger_settled ATTACH PARTITION elsewhere.twin FOR VALUES FROM ('2001-01-01') TO ('2001-02-01');
+SELECT is_empty($$SELECT p FROM credit_detach_partitions('5 days') p WHERE p::text ~ 'twin'$$, 'of two of one name neither goes');
 
 SELECT throws_ok('SELECT credit_detach_partitions(NULL)', '22004', NULL, 'older_than is needed');
 SELECT throws_ok($$SELECT credit_detach_partitions('-1 day')$$, '22023', NULL, 'not before now');

@@ -37,6 +37,18 @@ SELECT pg_temp.refusal('SELECT credit_account_import(''tampered'')');
 CREATE TEMP VIEW incomplete AS SELECT * FROM lines WHERE relation <> 'credit_account';
 SELECT pg_temp.refusal('SELECT credit_account_import(''incomplete'')');
 
+-- Columns of the DBA's own travel, and those that are generated are made anew, however the session writes an interval.
+BEGIN;
+ALTER TABLE credit_account ADD COLUMN half bigint GENERATED ALWAYS AS (balance / 2) STORED,
+  ADD COLUMN "Term" interval DEFAULT '1 day -2 hours';
+SELECT balance_after FROM credit_grant('widened', 10, 'opening');
+SET LOCAL IntervalStyle = 'sql_standard';
+CREATE TEMP TABLE wide AS SELECT * FROM credit_account_export('widened', 'shard 1');
+SET LOCAL IntervalStyle = 'iso_8601';
+SELECT credit_account_import('wide');
+SELECT balance, half, extract(epoch FROM "Term") AS term FROM credit_account WHERE org_id = 'widened';
+ROLLBACK;
+
 SELECT credit_account_import('lines');
 SELECT balance, held FROM credit_balance('mover');
 SELECT status, amount, replayed FROM credit_commit(:'held');
