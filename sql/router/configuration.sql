@@ -1,11 +1,15 @@
 -- Which shards there are.
 
-CREATE FUNCTION credit_router_internal.claim(i_connection text)
-  RETURNS TABLE (shard integer, of integer) LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
-  CONNECT i_connection;
-  SELECT coalesce(max(c.shard), 0) AS shard, coalesce(max(c.of), 1) AS of FROM @extschema@.credit_shard c;
+CREATE FUNCTION credit_router_internal.claims(i_shards integer[], i_partitions integer[])
+  RETURNS TABLE (shards integer[], shard integer, of integer) LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  CLUSTER 'credit_router_ask';
+  SPLIT i_shards, i_partitions;
+  RUN ON i_partitions;
+  SELECT i_shards AS shards, coalesce(max(c.shard), 0) AS shard, coalesce(max(c.of), 1) AS of
+  FROM @extschema@.credit_shard c;
 $$;
-COMMENT ON FUNCTION credit_router_internal.claim(text) IS 'what a database says which shard it is';
+COMMENT ON FUNCTION credit_router_internal.claims(integer[], integer[]) IS
+  'what each database says which shard it is, beside the numbers that it was given as';
 
 CREATE FUNCTION credit_router_internal.options_of(connection text)
   RETURNS TABLE (key text, value text) LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -50,6 +54,11 @@ END
 $$;
 COMMENT ON FUNCTION credit_router_internal.attach_tables(integer, text) IS 'makes the tables of a shard readable here';
 
+-- The databases, each under the first number that it is given as.
+CREATE VIEW credit_router_internal.database AS
+SELECT min(p.shard) AS shard, p.connection FROM credit_router_internal.partition p GROUP BY p.connection;
+COMMENT ON VIEW credit_router_internal.database IS 'the databases of the shards, each once';
+
 CREATE FUNCTION @extschema@.credit_router_configure(partitions text[], timeout interval = '30 seconds')
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
@@ -58,6 +67,8 @@ AS $$
 DECLARE
   n constant integer := coalesce(cardinality(partitions), 0);
   seconds constant integer := ceil(extract(epoch FROM timeout));
+  before constant text[] :=
+    ARRAY(SELECT format('credit_router_%s %s', d.shard, d.connection) FROM credit_router_internal.database d);
   options text;
   wrong text;
   server text;
@@ -73,45 +84,57 @@ BEGIN
   ELSIF seconds IS NULL OR seconds < 1 THEN
     RAISE invalid_parameter_value USING MESSAGE = '"timeout" must be at least a second';
   END IF;
-  FOR server IN
-    SELECT s.srvname FROM pg_foreign_server s WHERE s.srvname ~ '^credit_router(_[0-9]+|_ask)?$' ORDER BY s.srvname
-  LOOP
-    EXECUTE format('DROP SERVER %I CASCADE', server);
-  END LOOP;
   DELETE FROM credit_router_internal.partition;
   INSERT INTO credit_router_internal.partition (shard, connection)
   SELECT p.ord - 1, p.connection FROM unnest(partitions) WITH ORDINALITY p (connection, ord);
 
-  -- A shard ends what takes too long; what it does not answer at all ends with the connection.
-  SELECT format('query_timeout %L, ', 2 * seconds)
+  -- A call that takes too long is ended by the shard itself. Where that does not answer, by PL/Proxy, which looks only
+  -- when another shard has answered, or else by this server.
+  SELECT format('query_timeout %L, ', seconds)
          || string_agg(format('%I %L', 'p' || p.shard, concat_ws(' ', p.connection,
-              CASE WHEN p.connection !~ '\mconnect_timeout\M' THEN 'connect_timeout=' || greatest(seconds, 2) END,
               CASE WHEN p.connection !~ '\mtcp_user_timeout\M' THEN format('tcp_user_timeout=%s000', seconds) END,
-              CASE WHEN p.connection !~ '\moptions\M' THEN format('options=''-c statement_timeout=%ss''', seconds) END)),
+              CASE WHEN p.connection !~ '\moptions\M'
+                   THEN format('options=''-c statement_timeout=%ss''', seconds) END)),
               ', ' ORDER BY p.shard) INTO options
   FROM credit_router_internal.partition p;
+  EXECUTE format('ALTER DATABASE %I SET statement_timeout = %L', current_database(), seconds + 2 || 's');
   FOREACH server IN ARRAY '{credit_router,credit_router_ask}'::text[] LOOP
+    EXECUTE format('DROP SERVER IF EXISTS %I CASCADE', server);
     EXECUTE format('CREATE SERVER %I FOREIGN DATA WRAPPER plproxy OPTIONS (%s)', server, options);
     EXECUTE format('CREATE USER MAPPING FOR PUBLIC SERVER %I', server);
     EXECUTE format('GRANT USAGE ON FOREIGN SERVER %I TO PUBLIC', server);
   END LOOP;
 
-  SELECT string_agg(format('%s of %s', c.shard, c.of), ', ' ORDER BY p.shard) INTO wrong
-  FROM credit_router_internal.partition p, credit_router_internal.claim(p.connection) c
-  HAVING bool_or(c.of <> n OR c.shard <> p.shard);
+  -- A database that is given twice has the organisations of both numbers.
+  SELECT string_agg(format('Given as shard %s, it says that it is %s of %s.',
+                           array_to_string(c.shards, ' and '), c.shard, c.of), ' ' ORDER BY c.shards) INTO wrong
+  FROM credit_router_internal.claims(credit_router_internal.numbers(n, 0), credit_router_internal.numbers(n, 0)) c
+  WHERE cardinality(c.shards) * c.of <> n OR c.shard <> ANY (SELECT s % c.of FROM unnest(c.shards) s);
   IF wrong IS NOT NULL THEN
     RAISE object_not_in_prerequisite_state USING
       MESSAGE = format('the databases are not the shards 0 to %s of %s', n - 1, n),
-      DETAIL = format('They say that they are %s.', wrong),
+      DETAIL = wrong,
       HINT = 'Call credit_shard_configure() in each of them before.';
   END IF;
-  PERFORM credit_router_internal.attach_tables(p.shard, p.connection)
-  FROM credit_router_internal.partition p ORDER BY p.shard;
+
+  -- Tables that are attached already stay: with many shards all would take their time.
+  FOR server IN
+    SELECT s.srvname FROM pg_foreign_server s
+    WHERE s.srvname ~ '^credit_router_[0-9]+$'
+      AND NOT EXISTS (SELECT FROM credit_router_internal.database d
+                      WHERE s.srvname = 'credit_router_' || d.shard
+                        AND format('%s %s', s.srvname, d.connection) = ANY (before))
+  LOOP
+    EXECUTE format('DROP SERVER %I CASCADE', server);
+  END LOOP;
+  PERFORM credit_router_internal.attach_tables(d.shard, d.connection)
+  FROM credit_router_internal.database d
+  WHERE NOT EXISTS (SELECT FROM pg_foreign_server s WHERE s.srvname = 'credit_router_' || d.shard);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_router_configure(text[], interval) IS
-  'says which databases the shards are, by connection strings in the order of their numbers, and after which time a '
-  'call that a shard does not answer fails';
+  'says which databases the shards are, by connection strings in the order of their numbers, one twice if it has the '
+  'organisations of two; and after which time a call that a shard does not answer fails';
 
 CREATE FUNCTION @extschema@.credit_router_moved(org_id text, shard integer)
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -157,7 +180,7 @@ BEGIN
     JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
       AND e.extname = 'credit_ledger_router'
     WHERE CASE WHEN p.pronamespace = 'credit_router_internal'::regnamespace
-               THEN p.proname NOT LIKE 'credit\_%' AND p.proname NOT IN ('grant_on_shards', 'attach_tables', 'claim')
+               THEN p.proname NOT LIKE 'credit\_%' AND p.proname NOT IN ('grant_on_shards', 'attach_tables', 'claims')
                  OR regexp_replace(p.proname, '_whole$', '') = ANY (functions)
                ELSE p.proname = ANY (functions) END
   UNION ALL

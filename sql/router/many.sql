@@ -1,10 +1,10 @@
 -- Many in one call: the arrays are split by shard, and the rows put together in the order of the arrays. Each shard's
 -- part is all or nothing by itself.
 
-CREATE FUNCTION credit_router_internal.numbers(n integer)
+CREATE FUNCTION credit_router_internal.numbers(n integer, first integer = 1)
   RETURNS integer[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN ARRAY(SELECT i FROM generate_series(1, numbers.n) i ORDER BY i);
-COMMENT ON FUNCTION credit_router_internal.numbers(integer) IS '1, 2, 3 ... n';
+RETURN ARRAY(SELECT i FROM generate_series(numbers.first, numbers.first + numbers.n - 1) i ORDER BY i);
+COMMENT ON FUNCTION credit_router_internal.numbers(integer, integer) IS 'n numbers from the first: 1, 2, 3 ...';
 
 CREATE FUNCTION credit_router_internal.can_split(n integer, lengths integer[], dimensions integer[])
   RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE

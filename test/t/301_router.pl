@@ -170,7 +170,7 @@ is($server->safe_psql('router', "SELECT status FROM credit_charge('$of_0', 1, 'h
 $locker->quit;
 
 # ----------------------------------------------------------------------
-# One organisation moves, then the shards are doubled
+# One organisation moves
 # ----------------------------------------------------------------------
 
 $server->safe_psql($shards[1], 'CREATE TABLE arrived (relation text, line jsonb)');
@@ -187,30 +187,6 @@ $lines = $server->safe_psql($shards[1], "COPY (SELECT * FROM credit_account_expo
 $server->safe_psql($shards[0], "CREATE TABLE arrived (relation text, line jsonb); COPY arrived FROM STDIN;\n$lines\n\\.\nSELECT credit_account_import('arrived'); DROP TABLE arrived;");
 $server->safe_psql('router', "SELECT credit_router_moved('$of_0', 0)");
 is($server->safe_psql('router', "SELECT org_id FROM credit_balance('$of_0')"), $of_0, 'it comes back');
-
-# A copy of the database stands for the standby that is promoted.
-my $before = rows($server, 'SELECT org_id, balance, held, last_entry_no FROM credit_account ORDER BY org_id', %router);
-for my $number (0 .. 1)
-{
-	my $copy = 'shard_' . ($number + 2);
-
-	$server->safe_psql($shards[$number], "SELECT credit_shard_configure($number, 4)");
-	$server->safe_psql('postgres', "CREATE DATABASE $copy TEMPLATE $shards[$number]");
-	$server->safe_psql($copy, 'SELECT credit_shard_configure(' . ($number + 2) . ', 4)');
-	push @shards, $copy;
-}
-is((configure(@shards))[0], 0, 'the router is told');
-for my $number (0 .. 3)
-{
-	$server->safe_psql($shards[$number], 'SELECT credit_shard_remove()');
-	is($server->safe_psql($shards[$number], "SELECT count(*) FROM credit_account
-		WHERE credit_ledger_internal.organisation_hash(org_id) % 4 <> $number"), '0', "shard $number has removed what is not its own");
-}
-is_deeply(rows($server, 'SELECT org_id, balance, held, last_entry_no FROM credit_account ORDER BY org_id', %router), $before,
-	'every account is there once, as it was');
-is($server->safe_psql('router', 'SELECT count(*) FROM credit_verify()'), '0', 'all books are sound');
-is($server->safe_psql('router', q{SELECT count(*) FROM (SELECT 'org-' || n FROM generate_series(1, 20) n) o (org_id),
-	LATERAL credit_charge(o.org_id, 1, 'j-1')}), '20', 'all can be called');
 
 $server->stop;
 done_testing();

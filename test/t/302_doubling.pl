@@ -1,0 +1,141 @@
+# Goal: two shards become four while they are at work: no answered call is lost or done twice, calls wait for short pauses only,
+# and no shard keeps what is not its own. A shard that is killed is missed by its own organisations alone.
+# Method: servers of their own, with streaming standbys that scripts/double-shards promotes, step by step and some steps twice,
+# while clients make calls of all kinds through the router, and repeat what was not answered (doubling_clients.py). What they say
+# that every organisation must have is held against the shards.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use IPC::Run;
+use LedgerServer;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+my $share = qx{pg_config --sharedir};
+chomp $share;
+plan skip_all => 'PL/Proxy is not installed: Debian has it as postgresql-NN-plproxy'
+  unless -e "$share/extension/plproxy.control";
+
+my $PAUSE = 20;      # seconds, on a busy machine
+my $directory = PostgreSQL::Test::Utils::tempdir_short;
+my $settings = "shared_preload_libraries = 'credit_ledger'\nmax_connections = 60\nshared_buffers = 16MB";
+my @shards = map { new_server("shard_$_", $settings, allows_streaming => 1) } 0 .. 1;
+my @standbys = map { PostgreSQL::Test::Cluster->new('shard_' . ($_ + 2)) } 0 .. 1;
+my $router = new_server('router', "max_connections = 60\nshared_buffers = 16MB");
+
+sub connection { return 'host=' . $_[0]->host . ' port=' . $_[0]->port . ' dbname=postgres' }
+
+append_to_file("$directory/servers", join "\n",
+	'shards=(' . join(' ', map { "'" . connection($_) . "'" } @shards) . ')',
+	'standbys=(' . join(' ', map { "'" . connection($_) . "'" } @standbys) . ')',
+	"routers=('" . connection($router) . "')", "timeout='5 seconds'", '');
+
+sub double_shards
+{
+	my ($step, @arguments) = @_;
+	my ($said, $errors) = ('', '');
+	my $done = IPC::Run::run([ 'scripts/double-shards', "$directory/servers", $step, @arguments ], '>', \$said, '2>', \$errors);
+
+	note($said, $errors);
+	return $done ? $said : undef;
+}
+
+$shards[$_]->safe_psql('postgres', "CREATE EXTENSION credit_ledger; SELECT credit_shard_configure($_, 2)") for 0 .. 1;
+$router->safe_psql('postgres', "CREATE EXTENSION credit_ledger_router CASCADE;
+	SELECT credit_router_configure(ARRAY['" . connection($shards[0]) . "', '" . connection($shards[1]) . "'], '5 seconds')");
+
+# ----------------------------------------------------------------------
+# Doubling, under load
+# ----------------------------------------------------------------------
+
+my ($out, $errors) = ('', '');
+my $clients = IPC::Run::start([ 'python3', '-B', "$FindBin::RealBin/doubling_clients.py", '--clients', 4, '--stop', "$directory/stop",
+		'--progress', "$directory/calls", connection($router) ], '>', \$out, '2>', \$errors);
+answered(200);
+for my $number (0 .. 1)
+{
+	my $standby = $standbys[$number];
+
+	ok(defined double_shards('standby', $number, $standby->data_dir), "a copy of shard $number");
+	like(double_shards('standby', $number, $standby->data_dir), qr/is there/, 'again');
+	$standby->append_conf('postgresql.conf', 'port = ' . $standby->port . "\nunix_socket_directories = '" . $standby->host . "'");
+	$standby->start;
+}
+ok(defined double_shards('announce'), 'the routers are told');
+is($router->safe_psql('postgres', 'SELECT count(*) FROM credit_worker_status()'), '2', 'there are two databases still');
+ok(!defined double_shards('remove'), 'nothing is removed before all are there');
+like(double_shards('split', 0), qr/shard 0 is split/, 'the first is split');
+answered(100);
+like(double_shards('split'), qr/shard 0 is split\n.*shard 1 is split/s, 'then all');
+answered(100);
+ok(defined double_shards('remove'), 'what is not theirs is removed');
+ok(defined double_shards('remove'), 'again');
+answered(100);
+append_to_file("$directory/stop", '');
+ok($clients->finish, 'every client got an answer to its last call') or diag($errors);
+ok(defined double_shards('check'), 'all four are sound, and have their own alone');
+
+# ----------------------------------------------------------------------
+# What came of it
+# ----------------------------------------------------------------------
+
+my ($expected, $pause, $calls) = $out =~ /\A(.*)^-\t(\d+)\t(\d+)\n\z/ms;
+my @all = (@shards, @standbys);
+cmp_ok($pause, '<', 1000 * $PAUSE, "the longest of $calls answers took $pause ms");
+diag("the longest of $calls answers took $pause ms") if $ENV{TEST_VERBOSE};
+is_deeply(rows($router, "SELECT concat_ws(E'\\t', org_id, balance, held) FROM credit_account ORDER BY org_id COLLATE \"C\""),
+	[ sort split /\n/, $expected ], 'every organisation has what was answered, once');
+for my $number (0 .. 3)
+{
+	my @tables = @{ rows($all[$number], 'SELECT relation FROM credit_ledger_internal.tables_by_organisation()') };
+	my $foreign = join ' UNION ALL ', map { "SELECT org_id FROM $_" } @tables;
+
+	is($all[$number]->safe_psql('postgres', "SELECT count(*) FROM ($foreign) r WHERE credit_ledger_internal.organisation_hash(org_id) % 4 <> $number"),
+		'0', "shard $number has no row of another's organisation in any table");
+	is_sound($all[$number], "shard $number is sound");
+	cmp_ok($all[$number]->safe_psql('postgres', 'SELECT count(*) FROM credit_account'), '>', 0, 'and has organisations');
+	is($all[$number]->safe_psql('postgres', 'SELECT count(*) FROM pg_replication_slots'), '0', 'no replication slot keeps its log');
+}
+
+# ----------------------------------------------------------------------
+# A shard is killed
+# ----------------------------------------------------------------------
+
+my $of_3 = $standbys[1]->safe_psql('postgres', 'SELECT min(org_id) FROM credit_account');
+my $of_0 = $shards[0]->safe_psql('postgres', 'SELECT min(org_id) FROM credit_account');
+my $session = $router->background_psql('postgres', on_error_stop => 0);
+is($session->query("SELECT org_id FROM credit_balance('$_')"), $_, 'its organisation and another are called') for $of_3, $of_0;
+kill_every_process($standbys[1]);
+my $began = time;
+is($session->query("SELECT org_id FROM credit_charge('$of_3', 1, 'k-1')"), '', 'killed: its organisation gets an error');
+cmp_ok(time - $began, '<', 10, 'soon');
+is($session->query("SELECT org_id FROM credit_charge('$of_0', 1, 'k-1')"), $of_0, 'the other does not notice');
+$standbys[1]->start;
+is($router->safe_psql('postgres', "SELECT org_id FROM credit_charge('$of_3', 1, 'k-1')"), $of_3, 'once it is back it goes on');
+is($session->query("SELECT replayed FROM credit_charge('$of_3', 1, 'k-1')"), 't', 'for the session that got the error, too');
+$session->quit;
+
+$_->stop for $router, @all;
+done_testing();
+
+# Wait for so many more answers.
+sub answered
+{
+	my ($more) = @_;
+	my $count = sub { -e "$directory/calls" ? slurp_file("$directory/calls") : 0 };
+	my $before = $count->();
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		die "the clients have ended: $errors" unless $clients->pumpable;
+		return if $count->() >= $before + $more;
+		usleep(100_000);
+		$clients->pump_nb;
+	}
+	die "the clients get no answers: $errors";
+}
