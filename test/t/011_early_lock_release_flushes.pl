@@ -209,9 +209,7 @@ sub every_kind
 
 			$session->query("\\set key '$mode, $name'\n$transaction");
 			is($session->query('SHOW synchronous_commit'), $mode, "$mode: as before after $name");
-			is($session->query(q{
-				INSERT INTO own VALUES (1) RETURNING pg_current_wal_insert_lsn() AS inserted \gset
-				SELECT pg_current_wal_flush_lsn() > :'inserted'}), $mode eq 'off' ? 'f' : 't', 'and an ordinary commit as well');
+			is(ordinary_commit($session, $mode), $mode eq 'off' ? 'f' : 't', 'and an ordinary commit as well');
 		}
 	}
 	kill 'CONT', $wal_writer;
@@ -223,6 +221,22 @@ sub every_kind
 				  FROM credit_ledger WHERE idempotency_key ~ ', ' GROUP BY key) AS k
 			GROUP BY modes}),
 		'5|16|0', 'in all five modes those that were to commit did, the others did not');
+}
+
+# Whether an ordinary commit was flushed. One that was not to be may be by somebody else's flush, but not each time.
+sub ordinary_commit
+{
+	my ($session, $mode) = @_;
+	my $flushed;
+
+	for (1 .. ($mode eq 'off' ? 10 : 1))
+	{
+		$flushed = $session->query(q{
+			INSERT INTO own VALUES (1) RETURNING pg_current_wal_insert_lsn() AS inserted \gset
+			SELECT pg_current_wal_flush_lsn() > :'inserted'});
+		last if $flushed eq 'f';
+	}
+	return $flushed;
 }
 
 # Each of two transactions has read what the other writes, and the other commits first.
