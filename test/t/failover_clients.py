@@ -42,7 +42,9 @@ class Client:
         while True:
             try:
                 if self.connection is None:
-                    self.connection = psycopg.connect(self.connection_string, autocommit=True, **self.options)
+                    # Else text is bytes, where initdb chose SQL_ASCII.
+                    self.connection = psycopg.connect(self.connection_string, client_encoding="UTF8", autocommit=True,
+                                                      **self.options)
                 return self.connection.execute(self.statements[statement], arguments).fetchone()
             except psycopg.OperationalError as error:
                 if time.monotonic() > until:
