@@ -9,6 +9,7 @@ runs as the role of its key, so PostgreSQL refuses what the key may not do. libp
 import asyncio
 import hashlib
 import hmac
+import inspect
 import logging
 import os
 import random
@@ -25,7 +26,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
-from pydantic import BaseModel, ConstrainedInt, Extra, StrictBool, StrictStr
+from pydantic import BaseModel, StrictBool, StrictStr, conint
 from starlette.exceptions import HTTPException
 
 logger = logging.getLogger("uvicorn.error")
@@ -127,69 +128,68 @@ async def call(role: str, statement: str, arguments: dict) -> list[dict]:
 # What is sent and answered. The names are those of the functions' arguments and columns; what they may be is the
 # database's to say.
 
-class Bigint(ConstrainedInt):
-    strict, ge, le = True, -2 ** 63, 2 ** 63 - 1
+# pydantic is 1 on Debian 12, 2 on 13: what follows means the same to both.
+Bigint = conint(strict=True, ge=-2 ** 63, le=2 ** 63 - 1)
 
 
-class Body(BaseModel):
-    class Config:
-        extra = Extra.forbid
+class Body(BaseModel, extra="forbid"):
+    pass
 
 
 class Charge(Body):
     org_id: StrictStr
     amount: Bigint
-    campaign_id: Optional[StrictStr]
-    idempotency_key: Optional[StrictStr]
-    metadata: Optional[Any]
+    campaign_id: Optional[StrictStr] = None
+    idempotency_key: Optional[StrictStr] = None
+    metadata: Optional[Any] = None
 
 
 class Authorize(Charge):
-    timeout: Optional[StrictStr]
-    timeout_action: Optional[Literal["commit", "revert"]]
+    timeout: Optional[StrictStr] = None
+    timeout_action: Optional[Literal["commit", "revert"]] = None
 
 
 class Commit(Body):
     authorization_id: StrictStr
-    amount_used: Optional[Bigint]
+    amount_used: Optional[Bigint] = None
     final: StrictBool = True
 
 
 class Revert(Body):
     authorization_id: StrictStr
-    reason: Optional[StrictStr]
+    reason: Optional[StrictStr] = None
 
 
 class Refund(Body):
     authorization_id: StrictStr
     idempotency_key: StrictStr
-    amount: Optional[Bigint]
-    reason: Optional[StrictStr]
+    amount: Optional[Bigint] = None
+    reason: Optional[StrictStr] = None
 
 
 class Authorization(BaseModel):
     authorization_id: str
     org_id: str
-    campaign_id: Optional[str]
+    campaign_id: Optional[str] = None
     status: str
     amount: int
     authorized_amount: int
     refunded_amount: int
     created_at: datetime
     expires_at: datetime
-    settled_at: Optional[datetime]
-    settled_by: Optional[str]
-    reason: Optional[str]
+    settled_at: Optional[datetime] = None
+    settled_by: Optional[str] = None
+    reason: Optional[str] = None
     available: int
     replayed: bool
 
 
 class Movement(BaseModel):
     org_id: str
-    entry_no: Optional[int]
+    entry_no: Optional[int] = None
     kind: str
     amount: int
-    authorization_id: Optional[str]
+    authorization_id: Optional[str] = None
     balance_after: int
     available: int
     created_at: datetime
@@ -209,27 +209,27 @@ class Line(BaseModel):
     kind: str
     amount: int
     balance_after: int
-    authorization_id: Optional[str]
-    idempotency_key: Optional[str]
-    reason: Optional[str]
+    authorization_id: Optional[str] = None
+    idempotency_key: Optional[str] = None
+    reason: Optional[str] = None
     created_at: datetime
-    effective_at: Optional[datetime]
-    metadata: Optional[Any]
-    lots: Optional[list[list[int]]]
+    effective_at: Optional[datetime] = None
+    metadata: Optional[Any] = None
+    lots: Optional[list[list[int]]] = None
 
 
 class Page(BaseModel):
     entries: list[Line]
-    next_after_entry_no: Optional[int]
+    next_after_entry_no: Optional[int] = None
 
 
 class Problem(BaseModel):
     type: str
     title: str
     status: int
-    detail: Optional[str]
-    hint: Optional[str]
-    sqlstate: Optional[str]
+    detail: Optional[str] = None
+    hint: Optional[str] = None
+    sqlstate: Optional[str] = None
 
 
 app = FastAPI(title="credits", version="1", responses={
@@ -237,7 +237,7 @@ app = FastAPI(title="credits", version="1", responses={
 
 
 def post(path: str, function: str, body: type, answer: type) -> None:
-    names = list(body.__fields__)
+    names = list(inspect.signature(body).parameters)
     statement = f"SELECT * FROM {function}({', '.join(f'{name} => %({name})s' for name in names)})"
 
     async def endpoint(body, role: str = Depends(role_of)):
