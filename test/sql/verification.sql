@@ -149,8 +149,10 @@ SELECT count(*) FROM credit_verify('verify', period => '7 days');
 SELECT count(*) FROM credit_verify('verify', now() - interval '7 days');
 SELECT pg_temp.refusal($$SELECT * FROM credit_verify('verify', '7 days')$$);
 SELECT pg_temp.refusal($$SELECT * FROM credit_verify('verify', '2000-01-01', '7 days')$$);
+SET client_min_messages = warning;
 SELECT count(o) > 0 FROM credit_orphaned_authorizations('-1 hour') o, credit_commit_failure_rate('1 hour');
 SELECT count(o) > 0 FROM credit_orphaned_authorizations(made_before => 'infinity') o, credit_commit_failure_rate(since => '2000-01-01');
+RESET client_min_messages;
 
 -- The constraints that guard against manual repair gone wrong.
 SET session_replication_role = replica;
