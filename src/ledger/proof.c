@@ -74,12 +74,16 @@ credit_chain_add(PG_FUNCTION_ARGS)
 	if (!AggCheckCallContext(fcinfo, &context))
 		elog(ERROR, "credit_chain_add called outside of an aggregate");
 	if (chain == NULL)
-		chain = MemoryContextAllocZero(context, sizeof(Chain));
+	{
+		chain = MemoryContextAlloc(context, sizeof(Chain));
+		/* Without a memory context of its own: there may be as many chains as there are accounts. */
+		chain->breaks = initArrayResult(INT8OID, context, false);
+	}
 	else
 		follows = entry_no - 1 == chain->entry_no && at >= chain->at &&
 			!pg_add_s64_overflow(chain->balance_after, amount, &sum) && sum == balance_after;
 	if (!follows)
-		chain->breaks = accumArrayResult(chain->breaks, Int64GetDatum(entry_no), false, INT8OID, context);
+		accumArrayResult(chain->breaks, Int64GetDatum(entry_no), false, INT8OID, context);
 	chain->entry_no = entry_no;
 	chain->balance_after = balance_after;
 	chain->at = at;
