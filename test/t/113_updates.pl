@@ -41,7 +41,9 @@ my $CATALOG = q{
 		SELECT 'member', pg_describe_object(m.classid, m.objid, 0) FROM member m
 		UNION ALL SELECT 'extension', format('%s %s %s', extversion, extrelocatable, extnamespace::regnamespace)
 			FROM pg_extension WHERE extname = 'credit_ledger'
-		UNION ALL SELECT 'function', pg_get_functiondef(f.oid) FROM function f
+		UNION ALL SELECT 'function', pg_get_functiondef(f.oid) FROM function f WHERE f.prokind <> 'a'
+		UNION ALL SELECT 'aggregate', format('%s %s', f.oid::regprocedure, to_jsonb(a) - 'aggfnoid')
+			FROM function f JOIN pg_aggregate a ON a.aggfnoid = f.oid
 		UNION ALL SELECT 'enum', format('%s %s', t.oid::regtype, string_agg(e.enumlabel, ' ' ORDER BY e.enumsortorder))
 			FROM type t JOIN pg_enum e ON e.enumtypid = t.oid GROUP BY t.oid
 		UNION ALL SELECT 'relation', format('%s %s %s %s %s %s %s %s', r.oid::regclass, r.relkind, r.relpersistence, r.relreplident,
@@ -104,6 +106,7 @@ foreach my $release (glob "$releases/credit_ledger--*.sql")
 
 subtest 'a difference is seen' => sub {
 	my %planted = (
+		aggregate => q{UPDATE pg_aggregate SET agginitval = '1' WHERE aggfnoid = 'credit_ledger_internal.checksum'::regproc},
 		comment => 'COMMENT ON COLUMN credit_account.held IS $$planted$$',
 		column => 'ALTER TABLE credit_stat ADD planted integer',
 		'column privilege' => 'GRANT SELECT (balance) ON credit_account TO PUBLIC',
@@ -111,7 +114,7 @@ subtest 'a difference is seen' => sub {
 		dumped => q{UPDATE pg_extension SET extcondition[1] = 'WHERE false' WHERE extname = 'credit_ledger'},
 		enum => q{ALTER TYPE credit_status RENAME VALUE 'reverted' TO 'planted'},
 		extension => q{UPDATE pg_extension SET extversion = '0' WHERE extname = 'credit_ledger'},
-		function => 'ALTER FUNCTION credit_verify(text, timestamptz) VOLATILE',
+		function => 'ALTER FUNCTION credit_verify VOLATILE',
 		index => 'CREATE INDEX planted ON credit_stat (count)',
 		member => 'ALTER EXTENSION credit_ledger DROP VIEW credit_totals',
 		policy => 'CREATE POLICY planted ON credit_stat',
