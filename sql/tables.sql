@@ -300,14 +300,53 @@ CREATE TRIGGER credit_entry_no_truncate BEFORE TRUNCATE ON @extschema@.credit_en
   FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.entry_append_only();
 
 -- Columns of instants, of what was agreed, and of your own are nobody's credits. Calls of the ledger fire no statement
--- trigger.
+-- trigger. Partitions that are made later have none of their own: a statement on credit_ledger is what is refused.
 CREATE FUNCTION credit_ledger_internal.account_guard() RETURNS trigger
   LANGUAGE C AS 'MODULE_PATHNAME', 'credit_account_guard';
 COMMENT ON FUNCTION credit_ledger_internal.account_guard() IS
   'trigger: refuses UPDATE of credits, DELETE and TRUNCATE of accounts (23001)';
+CREATE FUNCTION credit_ledger_internal.authorization_guard() RETURNS trigger
+  LANGUAGE C AS 'MODULE_PATHNAME', 'credit_authorization_guard';
+COMMENT ON FUNCTION credit_ledger_internal.authorization_guard() IS
+  'trigger: refuses UPDATE of credits, DELETE and TRUNCATE of authorizations (23001)';
+CREATE FUNCTION credit_ledger_internal.lot_guard() RETURNS trigger
+  LANGUAGE C AS 'MODULE_PATHNAME', 'credit_lot_guard';
+COMMENT ON FUNCTION credit_ledger_internal.lot_guard() IS
+  'trigger: refuses UPDATE of credits, DELETE and TRUNCATE of lots (23001)';
 
 CREATE TRIGGER credit_account_guard
   BEFORE UPDATE OF org_id, balance, last_entry_no, held, lot_balance, lot_held OR TRUNCATE ON @extschema@.credit_account
   FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.account_guard();
-CREATE TRIGGER credit_account_no_delete BEFORE DELETE ON @extschema@.credit_account
-  FOR EACH ROW EXECUTE FUNCTION credit_ledger_internal.account_guard();
+CREATE TRIGGER credit_account_no_delete AFTER DELETE ON @extschema@.credit_account
+  REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.account_guard();
+
+CREATE TRIGGER credit_lot_guard
+  BEFORE UPDATE OF org_id, lot_no, amount, remaining, held, absorbed, voided OR TRUNCATE ON @extschema@.credit_lot
+  FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.lot_guard();
+CREATE TRIGGER credit_lot_no_delete AFTER DELETE ON @extschema@.credit_lot
+  REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.lot_guard();
+
+CREATE TRIGGER credit_ledger_guard
+  BEFORE UPDATE OF org_id, status, amount, authorized_amount, committed_amount, refunded_amount, lots, committed_lots
+  OR TRUNCATE ON @extschema@.credit_ledger
+  FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.authorization_guard();
+CREATE TRIGGER credit_ledger_no_delete AFTER DELETE ON @extschema@.credit_ledger
+  REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.authorization_guard();
+CREATE TRIGGER credit_ledger_guard
+  BEFORE UPDATE OF org_id, status, amount, authorized_amount, committed_amount, refunded_amount, lots, committed_lots
+  OR TRUNCATE ON @extschema@.credit_ledger_open
+  FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.authorization_guard();
+CREATE TRIGGER credit_ledger_no_delete AFTER DELETE ON @extschema@.credit_ledger_open
+  REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.authorization_guard();
+CREATE TRIGGER credit_ledger_guard
+  BEFORE UPDATE OF org_id, status, amount, authorized_amount, committed_amount, refunded_amount, lots, committed_lots
+  OR TRUNCATE ON @extschema@.credit_ledger_settled
+  FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.authorization_guard();
+CREATE TRIGGER credit_ledger_no_delete AFTER DELETE ON @extschema@.credit_ledger_settled
+  REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.authorization_guard();
+CREATE TRIGGER credit_ledger_guard
+  BEFORE UPDATE OF org_id, status, amount, authorized_amount, committed_amount, refunded_amount, lots, committed_lots
+  OR TRUNCATE ON @extschema@.credit_ledger_settled_default
+  FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.authorization_guard();
+CREATE TRIGGER credit_ledger_no_delete AFTER DELETE ON @extschema@.credit_ledger_settled_default
+  REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.authorization_guard();

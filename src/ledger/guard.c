@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * guard.c
- *	  The triggers that keep accounts and entries from SQL, their owner's too.
+ *	  The triggers that keep credits from SQL, their owner's too.
  *
  * Calls of the ledger write rows themselves, and fire no statement trigger.
- * So the guard of accounts costs them nothing: UPDATE is refused by the
- * statement, and accounts are deleted by nobody but who is permitted to.
+ * So the guards cost them nothing: UPDATE of what must agree with other rows
+ * is refused by the statement, and rows are deleted by nobody but who is
+ * permitted to.
  *
  * Whoever has to mend damage sets session_replication_role = replica, under
  * which the server fires none of these triggers.
@@ -16,16 +17,30 @@
 
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/rel.h"
+#include "utils/tuplestore.h"
 
 #include "ledger/shard.h"
 #include "table/unit.h"
 
 PG_FUNCTION_INFO_V1(credit_entry_append_only);
 PG_FUNCTION_INFO_V1(credit_account_guard);
+PG_FUNCTION_INFO_V1(credit_authorization_guard);
+PG_FUNCTION_INFO_V1(credit_lot_guard);
 
+typedef struct clGuard
+{
+	const char *function;
+	const char *detail;
+	const char *instead_of_update;
+	const char *instead_of_delete;
+} clGuard;
+
+static Datum guard(FunctionCallInfo fcinfo, const clGuard *words);
 static TriggerData *require_trigger(FunctionCallInfo fcinfo, const char *function);
-static bool row_is_foreign(const TriggerData *trigger);
+static bool rows_are_foreign(const TriggerData *trigger);
+static bool organisation_is_foreign(Datum org_id, bool isnull);
 
 /* Entries are never changed, and only removed with all else of an organisation that is not ours any more. */
 Datum
@@ -33,8 +48,15 @@ credit_entry_append_only(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = require_trigger(fcinfo, "credit_entry_append_only");
 
-	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && row_is_foreign(trigger))
-		return PointerGetDatum(trigger->tg_trigtuple);
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+	{
+		TupleDesc desc = RelationGetDescr(trigger->tg_relation);
+		bool isnull;
+		Datum org_id = SPI_getbinval(trigger->tg_trigtuple, desc, SPI_fnumber(desc, "org_id"), &isnull);
+
+		if (organisation_is_foreign(org_id, isnull))
+			return PointerGetDatum(trigger->tg_trigtuple);
+	}
 	ereport(ERROR,
 			(errcode(ERRCODE_RESTRICT_VIOLATION),
 			 errmsg("table \"%s\" is append-only", RelationGetRelationName(trigger->tg_relation)),
@@ -42,27 +64,62 @@ credit_entry_append_only(PG_FUNCTION_ARGS)
 					 "credit_adjust() a balance of no campaign.")));
 }
 
-/* Accounts go with all else of an organisation that is not ours any more; their credits follow from other rows. */
 Datum
 credit_account_guard(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = require_trigger(fcinfo, "credit_account_guard");
-	const char *name = RelationGetRelationName(trigger->tg_relation);
+	static const clGuard words = {
+		"credit_account_guard",
+		"A balance is the sum of the account's entries, what is held that of its open authorizations.",
+		"credit_adjust() changes a balance; credit_commit() or credit_revert() settles a hold.",
+		"credit_account_configure(org_id, frozen => true) has an organisation hold no more."};
+
+	return guard(fcinfo, &words);
+}
+
+Datum
+credit_authorization_guard(PG_FUNCTION_ARGS)
+{
+	static const clGuard words = {
+		"credit_authorization_guard",
+		"What an authorization holds is held of its account; what it was charged is in the account's entries.",
+		"credit_commit() or credit_revert() settles it, credit_extend() or credit_correct() changes its amount.",
+		"credit_revert() gives a hold back; credit_detach_partitions() puts away what is old."};
+
+	return guard(fcinfo, &words);
+}
+
+Datum
+credit_lot_guard(PG_FUNCTION_ARGS)
+{
+	static const clGuard words = {
+		"credit_lot_guard",
+		"What remains in a lot follows from the account's entries and open authorizations.",
+		"credit_lot_configure() changes when a lot ends or is used; credit_void() ends it.",
+		"credit_void() takes what is free in a lot."};
+
+	return guard(fcinfo, &words);
+}
+
+/* Rows go with all else of an organisation that is not ours any more. */
+static Datum
+guard(FunctionCallInfo fcinfo, const clGuard *words)
+{
+	TriggerData *trigger = require_trigger(fcinfo, words->function);
 	const char *hint;
 
-	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && row_is_foreign(trigger))
-		return PointerGetDatum(trigger->tg_trigtuple);
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		hint = "credit_adjust() changes a balance; credit_commit() or credit_revert() settles a hold.";
-	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
-		hint = "credit_account_configure(org_id, frozen => true) has an organisation hold no more.";
-	else
+		hint = words->instead_of_update;
+	else if (!TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		hint = "DROP EXTENSION credit_ledger CASCADE deletes the ledger.";
+	else if (rows_are_foreign(trigger))
+		return PointerGetDatum(NULL);
+	else
+		hint = words->instead_of_delete;
 	ereport(ERROR,
 			(errcode(ERRCODE_RESTRICT_VIOLATION),
-			 errmsg("credits in table \"%s\" are written by calls of the ledger alone", name),
-			 errdetail("A balance is the sum of the account's entries, what is held that of its open authorizations."),
-			 errhint("%s", hint)));
+			 errmsg("credits in table \"%s\" are written by calls of the ledger alone",
+					RelationGetRelationName(trigger->tg_relation)),
+			 errdetail("%s", words->detail), errhint("%s", hint)));
 }
 
 static TriggerData *
@@ -75,13 +132,31 @@ require_trigger(FunctionCallInfo fcinfo, const char *function)
 	return (TriggerData *) fcinfo->context;
 }
 
+/* All that the statement deleted: the trigger has a transition table. */
 static bool
-row_is_foreign(const TriggerData *trigger)
+rows_are_foreign(const TriggerData *trigger)
 {
 	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
-	int column = SPI_fnumber(desc, "org_id");
-	bool isnull = true;
-	Datum org_id = column > 0 ? heap_getattr(trigger->tg_trigtuple, column, desc, &isnull) : (Datum) 0;
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	Tuplestorestate *rows = trigger->tg_oldtable;
+	bool foreign = true;
+
+	tuplestore_select_read_pointer(rows, tuplestore_alloc_read_pointer(rows, 0));
+	while (foreign && tuplestore_gettupleslot(rows, true, false, slot))
+	{
+		bool isnull;
+		Datum org_id = slot_getattr(slot, SPI_fnumber(desc, "org_id"), &isnull);
+
+		CHECK_FOR_INTERRUPTS();
+		foreign = organisation_is_foreign(org_id, isnull);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	return foreign;
+}
+
+static bool
+organisation_is_foreign(Datum org_id, bool isnull)
+{
 	clUnit *unit;
 	bool foreign;
 

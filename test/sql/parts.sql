@@ -128,8 +128,9 @@ SELECT status, amount, authorized_amount, replayed FROM credit_authorize('parts'
 SELECT status, amount, authorized_amount, available FROM credit_commit_many(ARRAY[pg_temp.job('i')], '{44}');
 SELECT * FROM pg_temp.line WHERE campaign_id = 'job-i' ORDER BY entry_no;
 
--- The row itself cannot tell another story.
+-- The row itself cannot tell another story, to who is asked by no guard.
 BEGIN;
+SET LOCAL session_replication_role = replica;
 \set VERBOSITY terse
 SELECT status, amount FROM credit_authorize('parts', 100, 'job-j');
 SELECT status, amount FROM credit_commit(pg_temp.job('j'), 33, final => false);

@@ -1,4 +1,5 @@
--- What an account has follows from other rows: UPDATE of its credits, DELETE and TRUNCATE are refused, for superusers too.
+-- What accounts, authorizations and lots say follows from other rows: UPDATE of credits, DELETE and TRUNCATE are refused,
+-- for superusers too.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set include :abs_srcdir '/sql/include/refusal.sql'
 \i :include
@@ -7,6 +8,7 @@
 
 SELECT balance_after FROM credit_grant('guarded', 1000, 'opening');
 SELECT available FROM credit_authorize('guarded', 100, 'campaign-1');
+SELECT balance_after FROM credit_grant('guarded', 10, 'bonus', expires_at => '2100-01-01');
 
 SELECT pg_temp.refusal(statement)
 FROM (VALUES
@@ -19,7 +21,18 @@ FROM (VALUES
   (7, $$MERGE INTO credit_account a USING (VALUES ('guarded')) v (id) ON v.id = a.org_id WHEN MATCHED THEN DELETE$$),
   (8, $$DELETE FROM credit_account WHERE org_id = 'guarded'$$),
   (9, $$TRUNCATE credit_account$$),
-  (10, $$SELECT credit_ledger_internal.account_guard()$$)
+  (10, $$SELECT credit_ledger_internal.account_guard()$$),
+  (11, $$UPDATE credit_ledger SET amount = 10, authorized_amount = 10$$),
+  (12, $$UPDATE credit_ledger_open SET status = 'reverted', settled_at = now(), settled_by = 'caller'$$),
+  (13, $$UPDATE credit_ledger_settled SET refunded_amount = 5 WHERE status = 'committed'$$),
+  (14, $$UPDATE credit_ledger_settled_default SET amount = 5$$),
+  (15, $$DELETE FROM credit_ledger WHERE org_id = 'guarded'$$),
+  (16, $$DELETE FROM credit_ledger_open$$),
+  (17, $$TRUNCATE credit_ledger$$),
+  (18, $$TRUNCATE credit_ledger_open$$),
+  (19, $$UPDATE credit_lot SET remaining = 5$$),
+  (20, $$DELETE FROM credit_lot$$),
+  (21, $$TRUNCATE credit_lot$$)
 ) AS v (n, statement) ORDER BY n;
 
 -- An owner who is no superuser is refused as well.
@@ -36,6 +49,8 @@ BEGIN;
 ALTER TABLE credit_account ADD region text;
 UPDATE credit_account SET region = 'eu', metadata = '{"plan": "pro"}' WHERE org_id = 'guarded';
 SELECT balance, held, region, metadata FROM credit_account WHERE org_id = 'guarded';
+UPDATE credit_ledger SET metadata = '{"batch": 7}', reason = 'none yet' WHERE org_id = 'guarded' RETURNING metadata, reason;
+DELETE FROM credit_ledger WHERE org_id = 'nobody';
 ROLLBACK;
 BEGIN;
 SET LOCAL session_replication_role = replica;
@@ -45,4 +60,5 @@ ROLLBACK;
 
 -- Calls go on, and delete nothing.
 SELECT status, available FROM credit_revert((SELECT authorization_id FROM credit_ledger WHERE org_id = 'guarded'));
+SELECT amount FROM credit_void('guarded', 2, 'withdrawn');
 SELECT * FROM credit_verify();
