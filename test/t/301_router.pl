@@ -1,7 +1,6 @@
 # Goal: a router answers as one server does, whichever shard an organisation is on.
-# Method: two databases that share the organisations, and a router over both. What it offers is compared with the
-# catalog of the ledger; then calls of every kind are made, and looked for in the shards. At last a shard does not
-# answer.
+# Method: two databases that share the organisations, and a router over both. Calls of every kind are made, and looked for in
+# the shards. At last a shard does not answer. What a router offers, test/router/run holds against the contract.
 
 use strict;
 use warnings FATAL => 'all';
@@ -54,30 +53,11 @@ is((configure(@shards))[0], 0, 'two shards');
 is((configure(@shards))[0], 0, 'again');
 
 # ----------------------------------------------------------------------
-# The contract
+# What is generated
 # ----------------------------------------------------------------------
 
 my ($made) = run_command([ 'psql', '-XqAt', '-d', $server->connstr($shards[0]), '-f', 'sql/router/generate.sql' ]);
 is($made =~ s{\n+\z}{}r, slurp_file('sql/router/ledger.sql') =~ s/\n+\z//r, 'sql/router/ledger.sql is as sql/router/generate makes it');
-
-my $signatures = q{
-	SELECT p.proname, (SELECT string_agg(concat_ws(' ', p.proargnames[n], p.proargtypes[n - 1]::regtype,
-	                                              pg_get_function_arg_default(p.oid, n)), ', ' ORDER BY n)
-	                   FROM generate_series(1, p.pronargs) AS n)
-	FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-	JOIN pg_extension e ON e.oid = d.refobjid
-	WHERE p.pronamespace = 'public'::regnamespace AND e.extname ~ '^credit_ledger' AND p.proname ~ '^credit'
-	  AND p.proname !~ '^credit_(router|shard|account_(export|import))'
-	ORDER BY 1};
-my $ledger = rows($server, $signatures, database => $shards[0]);
-cmp_ok(scalar @$ledger, '>', 30, 'the ledger has public functions');
-is_deeply(rows($server, $signatures, %router), $ledger, 'the router has all of them, with the same arguments');
-my $results = q{SELECT p.proname, pg_get_function_result(p.oid) FROM pg_proc p
-	WHERE p.proargnames[1] IN ('org_id', 'org_ids', 'authorization_id', 'authorization_ids') AND p.proname ~ '^credit_'
-	  AND p.pronamespace = 'public'::regnamespace
-	  AND p.proname !~ '^credit_(router|shard|verify|account_(export|import))' ORDER BY 1};
-is_deeply(rows($server, $results, %router), rows($server, $results, database => $shards[0]),
-	'what is about an organisation returns the same');
 
 # ----------------------------------------------------------------------
 # Where calls go
