@@ -383,14 +383,13 @@ def count_keys(side):
 
 
 def charge_many(side, name, charges):
-    for first in range(1, charges + 1, BATCH):
-        psql(side.database, f"""
-            SET synchronous_commit = off;
-            SELECT count(*)
-            FROM (SELECT array_agg('org-' || 1 + i % {ORGANISATIONS}) AS orgs, array_agg(90::bigint) AS amounts,
-                         array_agg('{name}-' || i) AS campaigns
-                  FROM generate_series({first}, {min(first + BATCH - 1, charges)}) i) batch,
-                 credit_charge_many(batch.orgs, batch.amounts, batch.campaigns)""", search_path=side.search_path)
+    psql(side.database, "SET synchronous_commit = off;" + "".join(f"""
+        SELECT count(*)
+        FROM (SELECT array_agg('org-' || 1 + i % {ORGANISATIONS}) AS orgs, array_agg(90::bigint) AS amounts,
+                     array_agg('{name}-' || i) AS campaigns
+              FROM generate_series({first}, {min(first + BATCH - 1, charges)}) i) batch,
+             credit_charge_many(batch.orgs, batch.amounts, batch.campaigns);""" for first in range(1, charges + 1, BATCH)),
+         search_path=side.search_path)
 
 
 @contextlib.contextmanager
