@@ -5,7 +5,7 @@
 # Method: every install script of test/releases is installed and updated; and, so that this is proved before there is a
 # release, one of a version that never was, made of the present one, with an update script of what such scripts are made of.
 # All of the catalog that belongs to the extension is written down as text and compared. That the comparison sees a
-# difference is shown for each kind, by planting one.
+# difference is shown for each kind, by planting one. The router's extension likewise, where there is PL/Proxy.
 
 use strict;
 use warnings FATAL => 'all';
@@ -23,7 +23,7 @@ use Test::More;
 my $CATALOG = q{
 	WITH member AS (
 		SELECT d.classid, d.objid
-		FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credit_ledger'
+		FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = :'extension'
 		WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 	), relation AS (
 		SELECT c.* FROM pg_class c JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
@@ -40,7 +40,7 @@ my $CATALOG = q{
 	), fact (kind, fact) AS (
 		SELECT 'member', pg_describe_object(m.classid, m.objid, 0) FROM member m
 		UNION ALL SELECT 'extension', format('%s %s %s', extversion, extrelocatable, extnamespace::regnamespace)
-			FROM pg_extension WHERE extname = 'credit_ledger'
+			FROM pg_extension WHERE extname = :'extension'
 		UNION ALL SELECT 'function', pg_get_functiondef(f.oid) FROM function f WHERE f.prokind <> 'a'
 		UNION ALL SELECT 'aggregate', format('%s %s', f.oid::regprocedure, to_jsonb(a) - 'aggfnoid')
 			FROM function f JOIN pg_aggregate a ON a.aggfnoid = f.oid
@@ -69,39 +69,35 @@ my $CATALOG = q{
 			FROM relation r JOIN pg_attribute a ON a.attrelid = r.oid WHERE a.attacl IS NOT NULL
 		UNION ALL SELECT 'policy', format('%s %s', p.polrelid::regclass, p.polname) FROM pg_policy p JOIN relation r ON r.oid = p.polrelid
 		UNION ALL SELECT 'dumped', format('%s %s', u.config::regclass, u.condition)
-			FROM pg_extension, unnest(extconfig, extcondition) u (config, condition) WHERE extname = 'credit_ledger'
+			FROM pg_extension, unnest(extconfig, extcondition) u (config, condition) WHERE extname = :'extension'
 	)
 	SELECT kind, regexp_replace(fact, '\s+', ' ', 'g') FROM fact ORDER BY 1, 2};
 
 my $node = new_server('updates', '');
 my $directory = installed_directory();
 my $releases = "$FindBin::RealBin/../releases";
-my ($version) = slurp_file("$directory/credit_ledger.control") =~ /^default_version = '(.*)'/m;
-my $present = slurp_file("$directory/credit_ledger--$version.sql");
 my @made;
 
 END { unlink @made }
 
-$node->safe_psql('postgres', 'CREATE DATABASE fresh');
-$node->safe_psql('fresh', 'CREATE EXTENSION credit_ledger');
-my $fresh = catalog('fresh');
+my $fresh = fresh('credit_ledger');
 cmp_ok(scalar @$fresh, '>', 1000, 'the catalog is told');
+all_updated('credit_ledger', $fresh, made_up_version(present('credit_ledger')), sub {
+	my ($database) = @_;
 
-# A version that never was.
+	is($node->safe_psql($database, q{SELECT available FROM credit_grant('acme', 1, 'g')}), '6', 'calls find what there was');
+	is_sound($node, 'the ledger is sound', database => $database);
+});
+
+SKIP:
 {
-	my ($older, $update) = made_up_version();
+	skip 'PL/Proxy is not installed: Debian has it as postgresql-NN-plproxy' unless -e "$directory/plproxy.control";
 
-	make_file("credit_ledger--0.0.1.sql", $older);
-	make_file("credit_ledger--0.0.1--$version.sql", $update);
-	updated('0.0.1');
-}
-foreach my $release (glob "$releases/credit_ledger--*.sql")
-{
-	my ($released) = basename($release) =~ /^credit_ledger--(.*)\.sql$/;
+	all_updated('credit_ledger_router', fresh('credit_ledger_router'), made_up_router(present('credit_ledger_router')), sub {
+		my ($database) = @_;
 
-	next if $released eq $version;
-	make_file(basename($release), slurp_file($release));
-	updated($released);
+		is($node->safe_psql($database, q{SELECT count(*) FROM credit_account}), '0', 'it works');
+	});
 }
 
 subtest 'a difference is seen' => sub {
@@ -126,7 +122,7 @@ subtest 'a difference is seen' => sub {
 
 	foreach my $kind (sort keys %planted)
 	{
-		my $changed = catalog('fresh', $planted{$kind});
+		my $changed = catalog('credit_ledger', 'fresh_credit_ledger', $planted{$kind});
 
 		ok((grep { /^\Q$kind\E\|/ } differences($fresh, $changed)), $kind);
 	}
@@ -136,39 +132,80 @@ subtest 'a difference is seen' => sub {
 $node->stop;
 done_testing();
 
-# From that version, with an account in it.
+# Of the version that is made now.
+sub present
+{
+	my ($extension) = @_;
+	my ($version) = slurp_file("$directory/$extension.control") =~ /^default_version = '(.*)'/m;
+
+	return ($version, slurp_file("$directory/$extension--$version.sql"));
+}
+
+# The facts of an extension that was made anew.
+sub fresh
+{
+	my ($extension) = @_;
+
+	$node->safe_psql('postgres', "CREATE DATABASE fresh_$extension");
+	$node->safe_psql("fresh_$extension", "CREATE EXTENSION $extension CASCADE");
+	return catalog($extension, "fresh_$extension");
+}
+
+# From a version that never was, and from every released one.
+sub all_updated
+{
+	my ($extension, $fresh, $older, $update, $check) = @_;
+	my ($version) = present($extension);
+
+	make_file("$extension--0.0.1.sql", $older);
+	make_file("$extension--0.0.1--$version.sql", $update);
+	updated($extension, '0.0.1', $fresh, $check);
+	foreach my $release (glob "$releases/$extension--*.sql")
+	{
+		my ($released) = basename($release) =~ /^$extension--(.*)\.sql$/;
+
+		next if $released eq $version;
+		make_file(basename($release), slurp_file($release));
+		updated($extension, $released, $fresh, $check);
+	}
+}
+
+# From that version; the ledger with an account in it.
 sub updated
 {
-	my ($from) = @_;
-	my $database = "updated_$from";
+	my ($extension, $from, $fresh, $check) = @_;
+	my $database = "${extension}_updated_$from";
 
-	subtest "from $from" => sub {
+	subtest "$extension from $from" => sub {
 		$node->safe_psql('postgres', qq{CREATE DATABASE "$database"});
-		$node->safe_psql($database, qq{
-			CREATE EXTENSION credit_ledger VERSION '$from';
-			INSERT INTO credit_account (org_id, credit_limit, created_at, updated_at) VALUES ('acme', 5, now(), now())});
-		fails_with($node, '55000', q{SELECT credit_grant('acme', 1, 'g')}, 'a call before the update', database => $database);
-		isnt(scalar(differences($fresh, catalog($database))), 0, 'it is another version');
-		$node->safe_psql($database, 'ALTER EXTENSION credit_ledger UPDATE');
-		is(join("\n", differences($fresh, catalog($database))), '', 'updated, it is as one that was made anew');
-		is($node->safe_psql($database, q{SELECT available FROM credit_grant('acme', 1, 'g')}), '6', 'calls find what there was');
-		is_sound($node, 'the ledger is sound', database => $database);
+		$node->safe_psql($database, qq{CREATE EXTENSION $extension VERSION '$from' CASCADE});
+		if ($extension eq 'credit_ledger')
+		{
+			$node->safe_psql($database,
+				q{INSERT INTO credit_account (org_id, credit_limit, created_at, updated_at) VALUES ('acme', 5, now(), now())});
+			fails_with($node, '55000', q{SELECT credit_grant('acme', 1, 'g')}, 'a call before the update', database => $database);
+		}
+		isnt(scalar(differences($fresh, catalog($extension, $database))), 0, 'it is another version');
+		$node->safe_psql($database, "ALTER EXTENSION $extension UPDATE");
+		is(join("\n", differences($fresh, catalog($extension, $database))), '', 'updated, it is as one that was made anew');
+		$check->($database);
 	};
 }
 
 # The present version without some things, and what adds them.
 sub made_up_version
 {
+	my (undef, $present) = @_;
 	my $older = $present;
 	my $update = qq{\\echo Use "ALTER EXTENSION credit_ledger UPDATE" to load this file. \\quit\nSET LOCAL search_path = pg_catalog, pg_temp;\n};
 	my $privileges = substr($present, rindex($present, 'SELECT credit_ledger_internal.revoke_from_others('));
 
 	# A function and its comment; another one with another body and another comment.
-	my ($created, $comment) = statements(qr/CREATE FUNCTION \@extschema\@\.credit_orphaned_authorizations\(/,
+	my ($created, $comment) = statements($present, qr/CREATE FUNCTION \@extschema\@\.credit_orphaned_authorizations\(/,
 		qr/COMMENT ON FUNCTION \@extschema\@\.credit_orphaned_authorizations\(/);
 	$older = without($older, $created, $comment);
 	$update .= "$created$comment";
-	my ($changed) = statements(qr/CREATE FUNCTION \@extschema\@\.credit_reconciliation_health\(/);
+	my ($changed) = statements($present, qr/CREATE FUNCTION \@extschema\@\.credit_reconciliation_health\(/);
 	$older = replaced($older, $changed, $changed =~ s/'in time'/'as it should'/r);
 	$update .= $changed =~ s/CREATE FUNCTION/CREATE OR REPLACE FUNCTION/r;
 
@@ -183,8 +220,8 @@ sub made_up_version
 		DROP TRIGGER credit_entry_no_truncate ON @extschema@.credit_entry_default;
 		COMMENT ON TABLE @extschema@.credit_stat IS 'older';
 	};
-	my ($column_comment) = statements(qr/COMMENT ON COLUMN \@extschema\@\.credit_key_removal\.next_page/);
-	my ($table_comment) = statements(qr/COMMENT ON TABLE \@extschema\@\.credit_stat/);
+	my ($column_comment) = statements($present, qr/COMMENT ON COLUMN \@extschema\@\.credit_key_removal\.next_page/);
+	my ($table_comment) = statements($present, qr/COMMENT ON TABLE \@extschema\@\.credit_stat/);
 	$update .= q{
 		ALTER TABLE @extschema@.credit_key_removal ADD COLUMN next_page bigint;
 		ALTER TABLE @extschema@.credit_finding
@@ -202,10 +239,23 @@ sub made_up_version
 	return ($older, $update . $privileges);
 }
 
-# The statements of the present script that begin so.
+sub made_up_router
+{
+	my (undef, $present) = @_;
+	my $privileges = substr($present, rindex($present, 'DO $$'));
+	my ($created, $comment) = statements($present, qr/CREATE FUNCTION \@extschema\@\.credit_balance\(/,
+		qr/COMMENT ON FUNCTION \@extschema\@\.credit_balance\(/);
+
+	return (without($present, $created, $comment),
+		qq{\\echo Use "ALTER EXTENSION credit_ledger_router UPDATE" to load this file. \\quit\n$created$comment$privileges});
+}
+
+# The statements of a script that begin so.
 sub statements
 {
-	return map { $present =~ /^($_.*?;\n)(?=\n|COMMENT|CREATE|SELECT|--|ALTER)/ms ? $1 : die "no statement $_" } @_;
+	my ($script, @beginnings) = @_;
+
+	return map { $script =~ /^($_.*?;\n)(?=\n|COMMENT|CREATE|SELECT|--|ALTER)/ms ? $1 : die "no statement $_" } @beginnings;
 }
 
 sub without
@@ -246,9 +296,10 @@ sub installed_directory
 # The catalog's facts, after a change that is rolled back.
 sub catalog
 {
-	my ($database, $change) = @_;
+	my ($extension, $database, $change) = @_;
+	my $query = $CATALOG =~ s/:'extension'/'$extension'/gr;
 
-	return rows($node, 'BEGIN; SET LOCAL allow_system_table_mods = on; ' . ($change // 'SELECT') . "; $CATALOG; ROLLBACK",
+	return rows($node, 'BEGIN; SET LOCAL allow_system_table_mods = on; ' . ($change // 'SELECT') . "; $query; ROLLBACK",
 		database => $database);
 }
 
