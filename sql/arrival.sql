@@ -39,7 +39,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.row_count(regclass) IS
-  'how many rows a table has, with the rights of whoever asks; pg_dump does';
+  'counts the rows of a table, with the rights of whoever asks; pg_dump does';
 
 -- In place of its own rows, a dump of this table gets the counts. The extension's schema may have been renamed, and
 -- this text does not follow it. Live holds come and go; whether they are all there the accounts tell.
@@ -73,7 +73,7 @@ BEGIN ATOMIC
   GROUP BY c.oid, c.relowner, c.relkind;
 END;
 COMMENT ON FUNCTION credit_ledger_internal.ledger_tables() IS
-  'the tables of the extension and all partitions of them; leaves are those that hold rows';
+  'lists the tables of the extension and all partitions of them; leaves are those that hold rows';
 
 CREATE FUNCTION credit_ledger_internal.subscription()
   RETURNS TABLE (name text, is_ready boolean) LANGUAGE sql STABLE PARALLEL SAFE
@@ -87,7 +87,7 @@ BEGIN ATOMIC
   LIMIT 1;
 END;
 COMMENT ON FUNCTION credit_ledger_internal.subscription() IS
-  'a subscription that writes the ledger''s tables, and whether it has copied them; no row: there is none';
+  'finds a subscription that writes the ledger''s tables, and whether it has copied them; no row: there is none';
 
 -- Whoever has the worker's rights anyway, as its member or a superuser, may bring along what he likes.
 CREATE FUNCTION credit_ledger_internal.foreign_code()
@@ -121,8 +121,8 @@ BEGIN ATOMIC
   LIMIT 1;
 END;
 COMMENT ON FUNCTION credit_ledger_internal.foreign_code() IS
-  'something on the ledger''s tables that calls a function of a role with less rights than their owner, as whom the '
-  'worker acts; no row: there is none';
+  'finds something on the ledger''s tables that calls a function of a role with less rights than their owner, as '
+  'whom the worker acts; no row: there is none';
 
 CREATE FUNCTION credit_ledger_internal.look_at_rows(OUT missing text, OUT from_dump boolean)
   LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -180,8 +180,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.look_at_rows() IS
-  'what is missing that a restore will bring, NULL if nothing; and whether a dump has said what there must be. All '
-  'under one snapshot';
+  'tells what is missing that a restore will bring, NULL if nothing; and whether a dump has said what there must be. '
+  'All under one snapshot';
 
 CREATE FUNCTION credit_ledger_internal.declare_whole()
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -194,7 +194,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.declare_whole() IS
-  'the ledger''s rows are all there, and it is used in this database from now on';
+  'notes that the ledger''s rows are all there, and that it is used in this database from now on';
 
 CREATE FUNCTION credit_ledger_internal.may_settle(OUT allowed boolean, OUT left_alone_because text)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -228,5 +228,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.may_settle() IS
-  'for the worker: may it settle holds and write anything in this database, and if not, why; notices that a restore '
-  'is complete';
+  'tells whether the worker may settle holds and write anything in this database, and if not, why; notices that a '
+  'restore is complete';

@@ -109,7 +109,7 @@ RETURN 'usage without campaign, '
          || '-' || to_char(extract(day FROM used_on), 'FM00')
      END;
 COMMENT ON FUNCTION credit_ledger_internal.campaign_of_day(date) IS
-  'the name of the campaign that usage without a campaign counts to';
+  'names the campaign that usage without a campaign counts to';
 
 CREATE VIEW credit_ledger_internal.finding_campaign WITH (security_invoker) AS
 SELECT f.finding_id, f.org_id,

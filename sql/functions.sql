@@ -7,8 +7,7 @@ CREATE FUNCTION @extschema@.credit_grant(org_id text, amount bigint, idempotency
     metadata jsonb = NULL, expires_at timestamptz = NULL, priority integer = NULL)
   RETURNS @extschema@.credit_movement LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_grant(text, bigint, text, text, jsonb, timestamptz, integer) IS
-  'gives amount (> 0) credits to an organisation, creating its account on first use; with expires_at (in the future) '
-  'or priority (0 to 1000, default 100) as a lot, numbered as the entry; LC004 if the key was used with another amount';
+  'gives amount (> 0) credits to an organisation, creating its account; with expires_at or priority as a lot';
 
 CREATE FUNCTION @extschema@.credit_adjust(org_id text, amount bigint, idempotency_key text, reason text)
   RETURNS @extschema@.credit_movement LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
@@ -21,32 +20,28 @@ CREATE FUNCTION @extschema@.credit_authorize(org_id text, amount bigint, campaig
   RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_authorize(text, bigint, text, text, interval, @extschema@.credit_timeout_action,
     jsonb) IS
-  'holds amount (> 0) credits until timeout (default credit_ledger.commit_timeout); the idempotency key defaults to '
-  'campaign_id; LC001, LC002, LC004, LC007';
+  'holds amount (> 0) credits until timeout, or credit_ledger.commit_timeout; the key defaults to campaign_id';
 
 CREATE FUNCTION @extschema@.credit_charge(org_id text, amount bigint, campaign_id text = NULL,
     idempotency_key text = NULL,
     metadata jsonb = NULL)
   RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_charge(text, bigint, text, text, jsonb) IS
-  'charges amount (> 0) credits at once: credit_authorize and credit_commit in one, for work whose price is known; '
-  'the idempotency key defaults to campaign_id and is one of credit_authorize''s; LC001, LC002, LC004, LC007';
+  'charges amount (> 0) credits at once, for work whose price is known; the key defaults to campaign_id';
 
 CREATE FUNCTION @extschema@.credit_commit(authorization_id text, amount_used bigint = NULL, final boolean = true)
   RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_commit(text, bigint, boolean) IS
-  'charges amount_used credits (>= 0; NULL: all that is held) and releases the rest of the hold; with final => false '
-  'charges up to the total amount_used so far, and the rest stays held; LC001, LC003, LC004, LC005, LC006';
+  'charges amount_used credits (NULL: all that is held) and releases the rest, which final => false keeps held';
 
 CREATE FUNCTION @extschema@.credit_revert(authorization_id text, reason text = NULL)
   RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.credit_revert(text, text) IS 'gives a hold back; LC003, LC006';
+COMMENT ON FUNCTION @extschema@.credit_revert(text, text) IS 'gives a hold back';
 
 CREATE FUNCTION @extschema@.credit_extend(authorization_id text, timeout interval = NULL, amount bigint = NULL)
   RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_extend(text, interval, bigint) IS
-  'lets a live hold expire timeout from now, but never earlier than it would; and makes amount (> 0) its new total, '
-  'up or down; at least one of the two; LC001, LC003, LC004 (less than is charged), LC006, LC007';
+  'lets a live hold expire timeout from now, if that is later, and makes amount (> 0) its new total';
 
 CREATE FUNCTION @extschema@.credit_correct(authorization_id text, amount_used bigint, reason text)
   RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
@@ -58,8 +53,7 @@ CREATE FUNCTION @extschema@.credit_refund(authorization_id text, idempotency_key
     reason text = NULL)
   RETURNS @extschema@.credit_movement LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_refund(text, text, bigint, text) IS
-  'gives back amount (> 0; NULL: all that is left) credits of a committed authorization; the key is the '
-  'organisation''s; LC003, LC004, LC006, LC008';
+  'gives back amount (> 0; NULL: all that is left) credits of a committed authorization';
 
 CREATE FUNCTION @extschema@.credit_account_configure(org_id text, credit_limit bigint = NULL,
     overage_limit bigint = NULL,
@@ -98,33 +92,34 @@ CREATE FUNCTION @extschema@.credit_authorize_many(org_ids text[], amounts bigint
   RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_authorize_many(text[], bigint[], text[], text[], interval,
     @extschema@.credit_timeout_action, jsonb[], boolean) IS
-  'credit_authorize for each element in one call, all or nothing, or but for what is refused (skip_refused); an error '
+  'calls credit_authorize for each element, all or nothing, or but for what is refused (skip_refused); an error '
   'names the item';
 
 CREATE FUNCTION @extschema@.credit_charge_many(org_ids text[], amounts bigint[], campaign_ids text[] = NULL,
     idempotency_keys text[] = NULL, metadata jsonb[] = NULL, skip_refused boolean = false)
   RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_charge_many(text[], bigint[], text[], text[], jsonb[], boolean) IS
-  'credit_charge for each element in one call, all or nothing, or but for what is refused (skip_refused); an error '
-  'names the item';
+  'calls credit_charge for each element, all or nothing, or but for what is refused (skip_refused); an error names '
+  'the item';
 
 CREATE FUNCTION @extschema@.credit_commit_many(authorization_ids text[], amounts_used bigint[] = NULL,
     skip_refused boolean = false)
   RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_commit_many(text[], bigint[], boolean) IS
-  'credit_commit for each element (a NULL amount: all that is held) in one call, all or nothing, or but for what is '
+  'calls credit_commit for each element (a NULL amount: all that is held), all or nothing, or but for what is '
   'refused (skip_refused); an error names the item';
 
 CREATE FUNCTION @extschema@.credit_revert_many(authorization_ids text[], reason text = NULL,
     skip_refused boolean = false)
   RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_revert_many(text[], text, boolean) IS
-  'credit_revert for each element in one call, all or nothing, or but for what is refused (skip_refused); an error '
-  'names the item';
+  'calls credit_revert for each element, all or nothing, or but for what is refused (skip_refused); an error names '
+  'the item';
 
 CREATE FUNCTION @extschema@.credit_balance(org_id text)
   RETURNS @extschema@.credit_account_balance LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.credit_balance(text) IS 'what an organisation has; takes no lock; LC002';
+COMMENT ON FUNCTION @extschema@.credit_balance(text) IS
+  'tells what an organisation owns, holds and can spend (available); takes no lock';
 
 -- What functions that read and are SQL call.
 
@@ -138,7 +133,27 @@ CREATE FUNCTION credit_ledger_internal.require_argument(argument_name text, is_n
 COMMENT ON FUNCTION credit_ledger_internal.require_argument(text, boolean) IS
   'raises 22004 naming the argument if is_null; for functions that read';
 
+-- A window begins at an instant, or a period before its end.
+CREATE FUNCTION credit_ledger_internal.window_start(since timestamptz, until timestamptz, period interval)
+  RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
+RETURN coalesce(since, coalesce(until, now()) - period);
+COMMENT ON FUNCTION credit_ledger_internal.window_start(timestamptz, timestamptz, interval) IS
+  'tells when a window begins: at since, or a period before until (NULL: now); NULL: it is without end';
+
+CREATE FUNCTION credit_ledger_internal.require_one_start(since timestamptz, period interval)
+  RETURNS void LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF num_nonnulls(since, period) = 2 THEN
+    RAISE invalid_parameter_value USING MESSAGE = 'either since or period can be given, not both';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.require_one_start(timestamptz, interval) IS
+  'raises 22023 if a window is to begin both at an instant and a period before its end';
+
 CREATE FUNCTION credit_ledger_internal.setting(name text)
   RETURNS text LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_setting';
 COMMENT ON FUNCTION credit_ledger_internal.setting(text) IS
-  'what credit_ledger.name is set to, also where the library was not loaded before';
+  'tells what credit_ledger.name is set to, also where the library was not loaded before';

@@ -35,7 +35,7 @@ BEGIN ATOMIC
   SELECT string_agg(r.statement, '; ' ORDER BY r.statement) FROM repair r;
 END;
 COMMENT ON FUNCTION credit_ledger_internal.ownership_repair() IS
-  'what to type so that the functions that write tables by SQL may write them; NULL: nothing';
+  'tells what to type so that the functions that write tables by SQL may write them; NULL: nothing';
 
 CREATE FUNCTION @extschema@.credit_health(OUT check_name text, OUT status @extschema@.credit_health_status,
     OUT detail text, OUT what_to_do text)
@@ -204,7 +204,7 @@ BEGIN
                     FROM @extschema@.credit_finding f
                     WHERE f.resolved_at IS NULL ORDER BY f.found_at DESC, f.finding_id DESC LIMIT 1));
   what_to_do := CASE WHEN reconciliation.overdue THEN
-                       'See cron.job_run_details and the server''s log; then SELECT credit_run_reconciliation().'
+                       'See cron.job_run_details and the server''s log; then SELECT * FROM credit_run_reconciliation().'
                      WHEN reconciliation.findings_open > 0 THEN
                        'SELECT * FROM credit_finding WHERE resolved_at IS NULL; then credit_resolve_finding().' END;
   RETURN NEXT;
@@ -219,5 +219,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_health() IS
-  'tells in one row a check what is wrong now and whether what should happen by itself does: ok, warning or critical, '
-  'what was seen, and what to do about it';
+  'tells what is wrong now, in one row a check: ok, warning or critical, what was seen, and what to do about it';

@@ -42,7 +42,8 @@ BEGIN
   END LOOP;
 END
 $$;
-COMMENT ON FUNCTION credit_ledger_internal.lines_of(text) IS 'every row of an organisation, with the name of its table';
+COMMENT ON FUNCTION credit_ledger_internal.lines_of(text) IS
+  'lists every row of an organisation, with the name of its table';
 
 CREATE FUNCTION @extschema@.credit_account_export(org_id text, moves_to text = NULL)
   RETURNS TABLE (relation text, line jsonb) LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -68,8 +69,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_account_export(text, text) IS
-  'every row of an organisation, for credit_account_import() in another database, locked until the transaction ends; '
-  'with moves_to, which says where it goes, it is gone from here then, and calls for it are LC010; LC002';
+  'lists every row of an organisation, for credit_account_import() in another database, locked until the transaction '
+  'ends; with moves_to, which says where it goes, it is gone from here then, and calls for it are LC010; LC002';
 
 CREATE FUNCTION @extschema@.credit_account_import(source regclass)
   RETURNS text LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

@@ -12,7 +12,7 @@ BEGIN ATOMIC
                               ('@extschema@.credit_lot')) t (relid);
 END;
 COMMENT ON FUNCTION credit_ledger_internal.written_tables() IS
-  'the tables that calls of the ledger write, with their leaves';
+  'lists the tables that calls of the ledger write, with their leaves';
 
 -- A call waits for the row of an account behind a lock on that row's place (locktype tuple): the first in the queue has
 -- it, all others wait for it. Of a queue, who is told is the one at its head that waits for nobody.

@@ -60,14 +60,14 @@ BEGIN ATOMIC
   WHERE of_campaign IS NOT NULL AND (of_org IS NULL OR k.org_id = of_org);
 END;
 COMMENT ON FUNCTION credit_ledger_internal.touched_campaigns(timestamptz, timestamptz, boolean, bigint, text, text) IS
-  'the campaigns with an authorization that was settled in a window, or made in it and is open; of open findings, or '
-  'of one; of one name. Some of them twice';
+  'lists the campaigns with an authorization that was settled in a window, or made in it and is open; of open '
+  'findings, or of one; of one name. Some of them twice';
 
 CREATE FUNCTION credit_ledger_internal.as_bigint(value numeric)
   RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN least(greatest(value, -9223372036854775807), 9223372036854775807)::bigint;
 COMMENT ON FUNCTION credit_ledger_internal.as_bigint(numeric) IS
-  'a sum as bigint, the nearest there is: one source with absurd quantities must not stop a run';
+  'makes a sum a bigint, the nearest there is: one source with absurd quantities must not stop a run';
 
 CREATE FUNCTION credit_ledger_internal.judge_campaigns(since timestamptz, until timestamptz, tolerance bigint,
     with_findings boolean = false, of_finding bigint = NULL, of_campaign text = NULL, of_org text = NULL)
@@ -241,45 +241,50 @@ END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.judge_campaigns(timestamptz, timestamptz, bigint, boolean, bigint, text,
     text) IS
-  'every campaign that the window touches, by an authorization made or settled in it or by usage in it, with its '
-  'totals over its whole life and its verdict, the balanced ones too; and of each organisation whose small '
+  'judges every campaign that the window touches, by an authorization made or settled in it or by usage in it, with '
+  'its totals over its whole life and its verdict, the balanced ones too; and of each organisation whose small '
   'differences add up to more than the tolerance, their sum; in no order. Reads the window, not the history; takes no '
   'row lock';
 
 CREATE FUNCTION @extschema@.credit_reconcile_campaigns(since timestamptz = NULL, until timestamptz = NULL,
-    tolerance bigint = 10)
+    tolerance bigint = 10, period interval = NULL)
   RETURNS SETOF @extschema@.credit_judgement LANGUAGE sql STABLE PARALLEL UNSAFE
   SET row_security = off
 BEGIN ATOMIC
+  SELECT credit_ledger_internal.require_one_start(since, period);
   SELECT j.*
-  FROM credit_ledger_internal.judge_campaigns(since, until, tolerance) j
+  FROM credit_ledger_internal.judge_campaigns(
+         credit_ledger_internal.window_start(since, until, period), until, tolerance) j
   WHERE j.verdict <> 'balanced'
   ORDER BY j.org_id, j.campaign_id, j.used_on, j.verdict, j.detail;
 END;
-COMMENT ON FUNCTION @extschema@.credit_reconcile_campaigns(timestamptz, timestamptz, bigint) IS
-  'campaigns of the window (since included, until excluded; NULL: without end) whose charges and usage differ by more '
-  'than tolerance, those still in flight, and those of partitions that were detached; small differences that add up '
-  'to more than tolerance in an organisation are one row';
+COMMENT ON FUNCTION @extschema@.credit_reconcile_campaigns(timestamptz, timestamptz, bigint, interval) IS
+  'lists campaigns of the window (since included, until excluded; NULL: without end) whose charges and usage differ '
+  'by more than tolerance, those still in flight, and those of partitions that were detached; small differences that '
+  'add up to more than tolerance in an organisation are one row';
 
-CREATE FUNCTION @extschema@.credit_reconcile(since timestamptz = NULL, until timestamptz = NULL, tolerance bigint = 10)
+CREATE FUNCTION @extschema@.credit_reconcile(since timestamptz = NULL, until timestamptz = NULL, tolerance bigint = 10,
+    period interval = NULL)
   RETURNS TABLE (org_id text, credits_committed bigint, actual_usage bigint, difference bigint)
   LANGUAGE sql STABLE PARALLEL UNSAFE
   SET row_security = off
 BEGIN ATOMIC
+  SELECT credit_ledger_internal.require_one_start(since, period);
   SELECT s.org_id,
          credit_ledger_internal.as_bigint(s.credits_committed),
          credit_ledger_internal.as_bigint(s.actual_usage),
          credit_ledger_internal.as_bigint(s.credits_committed - s.actual_usage)
   FROM (SELECT j.org_id, sum(j.charged::numeric - j.refunded) AS credits_committed, sum(j.used) AS actual_usage
-        FROM credit_ledger_internal.judge_campaigns(since, until, tolerance) j
+        FROM credit_ledger_internal.judge_campaigns(
+               credit_ledger_internal.window_start(since, until, period), until, tolerance) j
         WHERE j.verdict NOT IN ('in_flight', 'detached', 'invalid_usage') AND j.campaigns IS NULL
         GROUP BY j.org_id) s
   WHERE abs(s.credits_committed - s.actual_usage) > tolerance
   ORDER BY s.org_id;
 END;
-COMMENT ON FUNCTION @extschema@.credit_reconcile(timestamptz, timestamptz, bigint) IS
-  'organisations whose credits committed, net of refunds, and actual usage differ by more than tolerance, over the '
-  'campaigns of the window that are not in flight: the runbook''s reconciliation query';
+COMMENT ON FUNCTION @extschema@.credit_reconcile(timestamptz, timestamptz, bigint, interval) IS
+  'lists organisations whose credits committed, net of refunds, and actual usage differ by more than tolerance, over '
+  'the campaigns of the window that are not in flight: the runbook''s reconciliation query';
 
 CREATE FUNCTION @extschema@.credit_campaign_status(campaign_id text, org_id text = NULL)
   RETURNS SETOF @extschema@.credit_judgement LANGUAGE sql STABLE PARALLEL UNSAFE
@@ -293,8 +298,8 @@ BEGIN ATOMIC
   ORDER BY j.org_id;
 END;
 COMMENT ON FUNCTION @extschema@.credit_campaign_status(text, text) IS
-  'what a campaign was charged and what it used over its whole life, with the verdict (tolerance 0), a row for each '
-  'organisation that has a campaign of that name';
+  'tells what a campaign was charged and what it used over its whole life, with the verdict (tolerance 0), a row for '
+  'each organisation that has a campaign of that name';
 
 CREATE FUNCTION @extschema@.credit_orphaned_authorizations(older_than interval = '1 hour',
     made_before timestamptz = NULL)

@@ -143,7 +143,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.expiring_follow() IS
-  'for credit_maintain(): opens and closes the alerts credits_expiring, of a thousand organisations at most';
+  'opens and closes the alerts credits_expiring, of a thousand organisations at most; for credit_maintain()';
 
 -- What credit_verify() asks of lots. Free credits in a lot that is over are no error: they leave with the next call.
 CREATE FUNCTION credit_ledger_internal.lot_discrepancies(org_id text, since timestamptz)

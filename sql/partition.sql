@@ -12,7 +12,7 @@ BEGIN ATOMIC
   WHERE c.oid = parent;
 END;
 COMMENT ON FUNCTION credit_ledger_internal.partition_name(regclass, timestamptz) IS
-  'the name, with its schema, of the partition that begins at an instant: the parent''s and the day (UTC)';
+  'names the partition that begins at an instant, with its schema: the parent''s name and the day (UTC)';
 
 CREATE FUNCTION @extschema@.credit_create_partition(parent regclass, lower_bound timestamptz, upper_bound timestamptz)
   RETURNS regclass LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -149,8 +149,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.carry_entries(regclass) IS
-  'for credit_detach_partitions(): keeps what the entries of a partition come to, for each account; false: they do not '
-  'follow from each other';
+  'keeps what the entries of a partition come to, for each account; false: they do not follow from each other; for '
+  'credit_detach_partitions()';
 
 -- Whatever takes long is done before anything is locked that a call needs. Of settled authorizations, it cannot be
 -- undone meanwhile: no hold is made in the past, and what is final stays so.

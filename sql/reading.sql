@@ -26,7 +26,7 @@ BEGIN ATOMIC
   SELECT max(s.low) FROM search s;
 END;
 COMMENT ON FUNCTION credit_ledger_internal.last_entry_before(text, timestamptz) IS
-  'a number that the entries of an organisation up to an instant (excluded) do not exceed, and later ones do';
+  'finds a number that the entries of an organisation up to an instant (excluded) do not exceed, and later ones do';
 
 CREATE FUNCTION @extschema@.credit_balance_at(org_id text, at timestamptz)
   RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
@@ -96,11 +96,11 @@ COMMENT ON TYPE @extschema@.credit_statement_line IS
   'committed it. NULL where its partition was put away';
 
 CREATE FUNCTION @extschema@.credit_statement(org_id text, since timestamptz = NULL, until timestamptz = NULL,
-    after_entry_no bigint = NULL, max_rows integer = NULL)
+    after_entry_no bigint = NULL, max_rows integer = NULL, period interval = NULL)
   RETURNS SETOF @extschema@.credit_statement_line LANGUAGE sql STABLE PARALLEL SAFE
   SET row_security = off
 BEGIN ATOMIC
-  SELECT credit_ledger_internal.require_account(org_id);
+  SELECT credit_ledger_internal.require_account(org_id), credit_ledger_internal.require_one_start(since, period);
   SELECT s.*, l.campaign_id, l.settled_by
   FROM (
     (SELECT e.org_id, e.entry_no, e.kind, e.amount, e.authorization_id, e.idempotency_key, e.reason, e.balance_after,
@@ -108,11 +108,12 @@ BEGIN ATOMIC
      FROM @extschema@.credit_entry e
      WHERE e.org_id = credit_statement.org_id
        AND e.entry_no > (SELECT greatest(after_entry_no, 0, CASE
-         WHEN since IS NOT NULL THEN credit_ledger_internal.last_entry_before(credit_statement.org_id, since) END))
+         WHEN num_nonnulls(since, period) > 0 THEN credit_ledger_internal.last_entry_before(
+           credit_statement.org_id, credit_ledger_internal.window_start(since, until, period)) END))
        AND e.entry_no <= (SELECT CASE WHEN until IS NULL THEN 9223372036854775807
                                       ELSE credit_ledger_internal.last_entry_before(credit_statement.org_id, until) END)
        -- No entry counts from a later instant than it was written at: partitions before since are not looked into.
-       AND e.created_at >= coalesce(since, '-infinity')
+       AND e.created_at >= coalesce(credit_ledger_internal.window_start(since, until, period), '-infinity')
      ORDER BY e.entry_no
      LIMIT max_rows)
   UNION ALL
@@ -122,7 +123,8 @@ BEGIN ATOMIC
     CROSS JOIN LATERAL credit_ledger_internal.lots_ended(a.org_id, clock_timestamp()) d
     WHERE a.org_id = credit_statement.org_id AND d.lost > 0
       AND d.entry_no > coalesce(after_entry_no, 0)
-      AND d.effective_at >= coalesce(since, '-infinity') AND d.effective_at < coalesce(until, 'infinity')) s
+      AND d.effective_at >= coalesce(credit_ledger_internal.window_start(since, until, period), '-infinity')
+      AND d.effective_at < coalesce(until, 'infinity')) s
   -- One by one, whatever the planner thinks of how many lines there are.
   LEFT JOIN LATERAL (
     SELECT l.campaign_id, l.settled_by
@@ -132,6 +134,6 @@ BEGIN ATOMIC
   ORDER BY s.entry_no
   LIMIT max_rows;
 END;
-COMMENT ON FUNCTION @extschema@.credit_statement(text, timestamptz, timestamptz, bigint, integer) IS
-  'lists the entries of an organisation from since (included) until until (excluded), oldest first; a page of '
-  'max_rows after the entry after_entry_no, the last of the page before; LC002';
+COMMENT ON FUNCTION @extschema@.credit_statement(text, timestamptz, timestamptz, bigint, integer, interval) IS
+  'lists the entries of an organisation, oldest first, from since (or for a period) until until; by page, if '
+  'max_rows';

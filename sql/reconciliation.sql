@@ -27,7 +27,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.verify_books(timestamptz) IS
-  'what is unsound of what is new since an instant (-infinity: of all), and whether what was unsound before still is';
+  'finds what is unsound of what is new since an instant (-infinity: of all), and whether what was unsound before '
+  'still is';
 
 CREATE FUNCTION credit_ledger_internal.reconciliation_lock()
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -54,7 +55,7 @@ BEGIN ATOMIC
          - interval '1 hour';
 END;
 COMMENT ON FUNCTION credit_ledger_internal.reconciliation_horizon(timestamptz) IS
-  'the instant up to which a run until an instant sees all that settled';
+  'tells the instant up to which a run until an instant sees all that settled';
 
 CREATE FUNCTION credit_ledger_internal.finding_alert(org_id text, open bigint, difference numeric)
   RETURNS boolean LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -132,7 +133,7 @@ COMMENT ON FUNCTION credit_ledger_internal.clear_findings(@extschema@.credit_rec
   'closes the open findings that a run did not find any more';
 
 CREATE FUNCTION @extschema@.credit_run_reconciliation(since timestamptz = NULL, until timestamptz = NULL,
-    tolerance bigint = 10)
+    tolerance bigint = 10, period interval = NULL)
   RETURNS @extschema@.credit_reconciliation_run LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
   SET row_security = off
@@ -143,7 +144,9 @@ DECLARE
   unsound @extschema@.credit_judgement[];
   covered timestamptz;
 BEGIN
-  PERFORM credit_ledger_internal.require_argument('tolerance', tolerance IS NULL);
+  PERFORM credit_ledger_internal.require_argument('tolerance', tolerance IS NULL),
+          credit_ledger_internal.require_one_start(since, period);
+  since := credit_ledger_internal.window_start(since, until, period);
   PERFORM credit_ledger_internal.reconciliation_lock();
   covered := (SELECT max(r.covered_until) FROM @extschema@.credit_reconciliation_run r);
   run.started_at := clock_timestamp();
@@ -202,7 +205,7 @@ BEGIN
   RETURN run;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.credit_run_reconciliation(timestamptz, timestamptz, bigint) IS
+COMMENT ON FUNCTION @extschema@.credit_run_reconciliation(timestamptz, timestamptz, bigint, interval) IS
   'judges the campaigns of the window (NULL: from credit_ledger.reconciliation_lookback before where the runs before '
   'have come to, until now) and of open findings, verifies the books, and keeps what it finds: new findings are made, '
   'those that are gone are cleared, alerts opened and closed';
@@ -212,7 +215,7 @@ CREATE FUNCTION credit_ledger_internal.charge_used(org_id text, amount bigint, c
   RETURNS @extschema@.credit_authorization LANGUAGE C VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'credit_charge_used';
 COMMENT ON FUNCTION credit_ledger_internal.charge_used(text, bigint, text, text, jsonb) IS
-  'credit_charge() for what was used already: whatever is available, though the account be frozen; LC002, LC004';
+  'charges what was used already, whatever is available, though the account be frozen; LC002, LC004';
 
 -- The authorizations of a campaign that can be corrected, those first that a correction should take.
 CREATE FUNCTION credit_ledger_internal.settled_authorizations(org_id text, campaign_id text)
@@ -240,7 +243,7 @@ BEGIN ATOMIC
   ORDER BY l.status, l.settled_at DESC, l.authorization_id DESC;
 END;
 COMMENT ON FUNCTION credit_ledger_internal.settled_authorizations(text, text) IS
-  'the settled authorizations of a campaign: committed ones first, then the newest';
+  'lists the settled authorizations of a campaign: committed ones first, then the newest';
 
 CREATE FUNCTION credit_ledger_internal.correct_campaign(org_id text, campaign_id text, difference bigint, key text,
     reason text)
@@ -404,6 +407,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_resolve_finding(bigint, text, text) IS
-  'adjust: has the campaign charged what it used, by correcting its authorizations, or by a charge with the '
-  'idempotency key credit_finding:N if it has none that is settled, whatever is available; dismiss: accepts the '
-  'difference, with a note. Once: the same call again returns the finding as it is';
+  'resolves a finding, once; the same call again returns it as it is. adjust: has the campaign charged what it used, '
+  'by correcting its authorizations, or by a charge with the idempotency key credit_finding:N if it has none that is '
+  'settled, whatever is available; dismiss: accepts the difference, with a note';

@@ -25,8 +25,8 @@ SELECT pg_extension_config_dump('@extschema@.credit_key_removal', '');
 CREATE FUNCTION credit_ledger_internal.is_final(authorization_id text, at timestamptz)
   RETURNS boolean LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000 AS 'MODULE_PATHNAME', 'credit_is_final';
 COMMENT ON FUNCTION credit_ledger_internal.is_final(text, timestamptz) IS
-  'whether an authorization was settled before an instant, and no caller can settle it otherwise any more; true of '
-  'one that stands nowhere: its partition was put away';
+  'tells whether an authorization was settled before an instant, and no caller can settle it otherwise any more; '
+  'true of one that stands nowhere: its partition was put away';
 
 -- One walker at a time. What stands in the way of a removal, a foreign key for example, stops neither the sweeps nor
 -- the rest of the maintenance.
@@ -91,9 +91,9 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.remove_keys(interval) IS
-  'for the worker, and for credit_maintain() where there is none: removes idempotency keys that are older than '
-  'credit_ledger.idempotency_retention, but for those of authorizations that are open, were settled since, or can '
-  'still be settled otherwise; for about so long, and returns whether to go on';
+  'removes idempotency keys that are older than credit_ledger.idempotency_retention, but for those of authorizations '
+  'that are open, were settled since, or can still be settled otherwise; for about so long, and returns whether to '
+  'go on; for the worker, and for credit_maintain() where there is none';
 
 -- Somebody's word that a difference is right is kept as long as campaigns are judged.
 CREATE FUNCTION credit_ledger_internal.remove_rows()
@@ -127,5 +127,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.remove_rows() IS
-  'for credit_maintain(): removes counts, closed alerts, findings that were adjusted or are gone, and runs that none '
-  'of those left names, each when it is older than its setting says';
+  'removes counts, closed alerts, findings that were adjusted or are gone, and runs that none of those left names, '
+  'each when it is older than its setting says; for credit_maintain()';

@@ -100,7 +100,7 @@ BEGIN ATOMIC
   ) d;
 END;
 COMMENT ON FUNCTION @extschema@.credit_reconciliation_health(timestamptz) IS
-  'whether reconciliation is overdue at an instant (NULL: now): the last run came to its end longer ago than '
+  'tells whether reconciliation is overdue at an instant (NULL: now): the last run came to its end longer ago than '
   'credit_ledger.reconciliation_overdue_after';
 
 CREATE FUNCTION @extschema@.credit_check_reconciliation(as_of timestamptz = NULL)

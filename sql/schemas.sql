@@ -16,7 +16,7 @@ COMMENT ON SCHEMA credit_ledger_internal IS
 CREATE FUNCTION credit_ledger_internal.schema_in_functions()
   RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$SELECT '@extschema@'::text$$;
 COMMENT ON FUNCTION credit_ledger_internal.schema_in_functions() IS
-  'what the extension''s schema is called in the texts of its functions, quoted if need be';
+  'tells what the extension''s schema is called in the texts of its functions, quoted if need be';
 
 CREATE FUNCTION credit_ledger_internal.follow_schema()
   RETURNS boolean LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

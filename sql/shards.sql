@@ -16,7 +16,7 @@ SELECT pg_extension_config_dump('@extschema@.credit_shard', '');
 
 CREATE FUNCTION credit_ledger_internal.shard_changed() RETURNS trigger
   LANGUAGE C AS 'MODULE_PATHNAME', 'credit_shard_changed';
-COMMENT ON FUNCTION credit_ledger_internal.shard_changed() IS 'trigger: has all sessions read credit_shard again';
+COMMENT ON FUNCTION credit_ledger_internal.shard_changed() IS 'has all sessions read credit_shard again; a trigger';
 CREATE TRIGGER credit_shard_changed AFTER INSERT OR UPDATE OR DELETE ON @extschema@.credit_shard
   FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.shard_changed();
 ALTER TABLE @extschema@.credit_shard ENABLE ALWAYS TRIGGER credit_shard_changed;
@@ -33,12 +33,12 @@ SELECT pg_extension_config_dump('@extschema@.credit_account_moved', '');
 CREATE FUNCTION credit_ledger_internal.organisation_hash(org_id text)
   RETURNS integer LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_organisation_hash';
 COMMENT ON FUNCTION credit_ledger_internal.organisation_hash(text) IS
-  '16 bits, of which the last say which shard an organisation belongs to';
+  'makes 16 bits, of which the last say which shard an organisation belongs to';
 
 CREATE FUNCTION credit_ledger_internal.authorization_hash(authorization_id text)
   RETURNS integer LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_authorization_hash';
 COMMENT ON FUNCTION credit_ledger_internal.authorization_hash(text) IS
-  'the hash of the organisation that an authorization belongs to; NULL for identifiers that were imported';
+  'tells the hash of the organisation that an authorization belongs to; NULL for identifiers that were imported';
 
 CREATE FUNCTION @extschema@.credit_shard_configure(shard integer, of integer)
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -75,7 +75,8 @@ BEGIN ATOMIC
     AND NOT EXISTS (SELECT FROM @extschema@.credit_account_moved m
                     WHERE m.org_id = is_ours.org_id COLLATE "C" AND m.place IS NOT NULL);
 END;
-COMMENT ON FUNCTION credit_ledger_internal.is_ours(text) IS 'whether calls for an organisation are for this database';
+COMMENT ON FUNCTION credit_ledger_internal.is_ours(text) IS
+  'tells whether calls for an organisation are for this database';
 
 CREATE FUNCTION credit_ledger_internal.tables_by_organisation()
   RETURNS TABLE (relation regclass) LANGUAGE sql STABLE PARALLEL SAFE
@@ -90,7 +91,7 @@ BEGIN ATOMIC
   ORDER BY c.relname <> 'credit_account', c.relname;
 END;
 COMMENT ON FUNCTION credit_ledger_internal.tables_by_organisation() IS
-  'the tables whose rows are an organisation''s each, that of accounts first';
+  'lists the tables whose rows are an organisation''s each, that of accounts first';
 
 CREATE FUNCTION credit_ledger_internal.remove_organisations(org_ids text[])
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -138,7 +139,8 @@ BEGIN
   RETURN coalesce((SELECT s.shard FROM @extschema@.credit_shard s), 0);
 END
 $$;
-COMMENT ON FUNCTION @extschema@.credit_shard_number() IS 'the number of this shard, from 0; of one that is alone: 0';
+COMMENT ON FUNCTION @extschema@.credit_shard_number() IS
+  'tells the number of this shard, from 0; of one that is alone: 0';
 
 CREATE FUNCTION @extschema@.credit_shard_find(authorization_ids text[])
   RETURNS TABLE (authorization_id text, shard integer) LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
@@ -153,4 +155,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_shard_find(text[]) IS
-  'which of these authorizations are this shard''s; for a router that cannot tell from the identifiers';
+  'finds which of these authorizations are this shard''s; for a router that cannot tell from the identifiers';

@@ -40,6 +40,11 @@ CREATE TABLE @extschema@.credit_account (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE @extschema@.credit_account IS
   'one row an organisation; its row lock is the only lock that orders calls. available = balance - held + credit_limit';
+COMMENT ON COLUMN @extschema@.credit_account.org_id IS 'the organisation, as callers name it: 1 to 256 bytes';
+COMMENT ON COLUMN @extschema@.credit_account.updated_at IS
+  'instant of the newest call that changed it; never goes back';
+COMMENT ON COLUMN @extschema@.credit_account.created_at IS 'when the account was made';
+COMMENT ON COLUMN @extschema@.credit_account.metadata IS 'your own; credit_account_configure() sets it';
 COMMENT ON COLUMN @extschema@.credit_account.balance IS 'credits owned: the sum of the account''s entries';
 COMMENT ON COLUMN @extschema@.credit_account.held IS 'credits reserved by open authorizations';
 COMMENT ON COLUMN @extschema@.credit_account.credit_limit IS 'how far below zero balance - held may go';
@@ -90,6 +95,19 @@ CREATE TABLE @extschema@.credit_ledger (
 COMMENT ON TABLE @extschema@.credit_ledger IS
   'one row an authorization: a hold of credits and what became of it. Live holds and settled ones live in partitions '
   'apart';
+COMMENT ON COLUMN @extschema@.credit_ledger.authorization_id IS
+  'auth- and 26 characters that sort by time, or the id that it was imported under';
+COMMENT ON COLUMN @extschema@.credit_ledger.org_id IS 'the organisation whose credits are held or charged';
+COMMENT ON COLUMN @extschema@.credit_ledger.campaign_id IS 'what it is for, as the caller names it; NULL: not said';
+COMMENT ON COLUMN @extschema@.credit_ledger.idempotency_key IS
+  'the key of the call that made it: campaign_id, unless another was passed';
+COMMENT ON COLUMN @extschema@.credit_ledger.status IS
+  'authorized: a live hold; committed: charged; reverted: given back';
+COMMENT ON COLUMN @extschema@.credit_ledger.timeout_action IS 'what the timeout does if the caller does not settle it';
+COMMENT ON COLUMN @extschema@.credit_ledger.created_at IS 'when it was made; its partition, once it is settled';
+COMMENT ON COLUMN @extschema@.credit_ledger.settled_at IS 'when it was settled, the last time; NULL: it is a live hold';
+COMMENT ON COLUMN @extschema@.credit_ledger.reason IS 'why it was reverted or corrected, in the caller''s words';
+COMMENT ON COLUMN @extschema@.credit_ledger.metadata IS 'your own; the call that made it sets it';
 COMMENT ON COLUMN @extschema@.credit_ledger.amount IS
   'what the line stands for now: what is still held while authorized, what was charged once committed, the hold given '
   'back once reverted';
@@ -105,7 +123,7 @@ COMMENT ON COLUMN @extschema@.credit_ledger.refunded_amount IS
   'credits of a committed authorization given back by credit_refund so far';
 COMMENT ON COLUMN @extschema@.credit_ledger.expires_at IS 'from then on the hold may be settled by timeout_action';
 COMMENT ON COLUMN @extschema@.credit_ledger.settled_by IS
-  'timeout: provisional, the caller may still correct it inside credit_ledger.true_up_window';
+  'who settled it; timeout: provisional, the caller may still correct it inside credit_ledger.true_up_window';
 
 CREATE TABLE @extschema@.credit_ledger_open PARTITION OF @extschema@.credit_ledger (PRIMARY KEY (authorization_id))
   FOR VALUES IN ('authorized')
@@ -151,6 +169,15 @@ CREATE TABLE @extschema@.credit_entry (
 ) PARTITION BY RANGE (created_at);
 COMMENT ON TABLE @extschema@.credit_entry IS
   'every movement of every balance, append-only, numbered 1, 2, 3 ... per account without a gap';
+COMMENT ON COLUMN @extschema@.credit_entry.org_id IS 'the organisation whose balance moved';
+COMMENT ON COLUMN @extschema@.credit_entry.entry_no IS 'number of the entry in its account, from 1 without a gap';
+COMMENT ON COLUMN @extschema@.credit_entry.kind IS 'why the balance moved';
+COMMENT ON COLUMN @extschema@.credit_entry.authorization_id IS
+  'the authorization that was charged, corrected or refunded; NULL: none';
+COMMENT ON COLUMN @extschema@.credit_entry.idempotency_key IS 'the key of the call that made it; NULL: it takes none';
+COMMENT ON COLUMN @extschema@.credit_entry.reason IS 'why, in the caller''s words';
+COMMENT ON COLUMN @extschema@.credit_entry.created_at IS 'when it was written; its partition';
+COMMENT ON COLUMN @extschema@.credit_entry.metadata IS 'your own; credit_grant() sets it';
 COMMENT ON COLUMN @extschema@.credit_entry.amount IS
   'signed: positive gives credits to the organisation, negative takes them';
 COMMENT ON COLUMN @extschema@.credit_entry.lots IS
@@ -216,7 +243,7 @@ BEGIN ATOMIC
   SELECT max(p.upper_bound) FROM credit_ledger_internal.partition_away p WHERE p.parent = put_away_until.parent;
 END;
 COMMENT ON FUNCTION credit_ledger_internal.put_away_until(text) IS
-  'rows of credit_entry or credit_ledger_settled that were made before this instant may have been put away; NULL: none';
+  'tells the instant before which rows of credit_entry or credit_ledger_settled may have been put away; NULL: none';
 
 CREATE TABLE @extschema@.credit_lot (
   org_id     text COLLATE "C" NOT NULL,
@@ -290,7 +317,7 @@ SELECT pg_extension_config_dump('@extschema@.credit_idempotency', '');
 CREATE FUNCTION credit_ledger_internal.entry_append_only() RETURNS trigger
   LANGUAGE C AS 'MODULE_PATHNAME', 'credit_entry_append_only';
 COMMENT ON FUNCTION credit_ledger_internal.entry_append_only() IS
-  'trigger: refuses UPDATE, DELETE and TRUNCATE of entries (23001)';
+  'refuses UPDATE, DELETE and TRUNCATE of entries (23001); a trigger';
 
 CREATE TRIGGER credit_entry_append_only BEFORE UPDATE OR DELETE ON @extschema@.credit_entry
   FOR EACH ROW EXECUTE FUNCTION credit_ledger_internal.entry_append_only();
@@ -304,15 +331,15 @@ CREATE TRIGGER credit_entry_no_truncate BEFORE TRUNCATE ON @extschema@.credit_en
 CREATE FUNCTION credit_ledger_internal.account_guard() RETURNS trigger
   LANGUAGE C AS 'MODULE_PATHNAME', 'credit_account_guard';
 COMMENT ON FUNCTION credit_ledger_internal.account_guard() IS
-  'trigger: refuses UPDATE of credits, DELETE and TRUNCATE of accounts (23001)';
+  'refuses UPDATE of credits, DELETE and TRUNCATE of accounts (23001); a trigger';
 CREATE FUNCTION credit_ledger_internal.authorization_guard() RETURNS trigger
   LANGUAGE C AS 'MODULE_PATHNAME', 'credit_authorization_guard';
 COMMENT ON FUNCTION credit_ledger_internal.authorization_guard() IS
-  'trigger: refuses UPDATE of credits, DELETE and TRUNCATE of authorizations (23001)';
+  'refuses UPDATE of credits, DELETE and TRUNCATE of authorizations (23001); a trigger';
 CREATE FUNCTION credit_ledger_internal.lot_guard() RETURNS trigger
   LANGUAGE C AS 'MODULE_PATHNAME', 'credit_lot_guard';
 COMMENT ON FUNCTION credit_ledger_internal.lot_guard() IS
-  'trigger: refuses UPDATE of credits, DELETE and TRUNCATE of lots (23001)';
+  'refuses UPDATE of credits, DELETE and TRUNCATE of lots (23001); a trigger';
 
 CREATE TRIGGER credit_account_guard
   BEFORE UPDATE OF org_id, balance, last_entry_no, held, lot_balance, lot_held OR TRUNCATE ON @extschema@.credit_account

@@ -134,8 +134,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.of_every_source(text) IS
-  'a query over all usage sources: template once for each, joined by UNION ALL, with %1$L its name, %2$I.%3$I its '
-  'relation, %4$s and %5$s the collations of org_id and campaign_id; raises 42P01, 42P16, or 55000 if there is none';
+  'makes a query over all usage sources: template once for each, joined by UNION ALL, with %1$L its name, %2$I.%3$I '
+  'its relation, %4$s and %5$s the collations of org_id and campaign_id; raises 42P01, 42P16, or 55000 if there is '
+  'none';
 
 CREATE TYPE credit_ledger_internal.campaign AS (
   org_id      text COLLATE "C",
@@ -158,12 +159,13 @@ COMMENT ON TYPE credit_ledger_internal.campaign_usage IS
 CREATE FUNCTION credit_ledger_internal.start_of_day(day date)
   RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
 RETURN day::timestamp AT TIME ZONE credit_ledger_internal.setting('reconciliation_time_zone');
-COMMENT ON FUNCTION credit_ledger_internal.start_of_day(date) IS 'when a day of reconciliation begins';
+COMMENT ON FUNCTION credit_ledger_internal.start_of_day(date) IS 'tells when a day of reconciliation begins';
 
 CREATE FUNCTION credit_ledger_internal.day_of(at timestamptz)
   RETURNS date LANGUAGE sql STABLE PARALLEL SAFE
 RETURN (at AT TIME ZONE credit_ledger_internal.setting('reconciliation_time_zone'))::date;
-COMMENT ON FUNCTION credit_ledger_internal.day_of(timestamptz) IS 'the day of reconciliation that an instant falls in';
+COMMENT ON FUNCTION credit_ledger_internal.day_of(timestamptz) IS
+  'tells the day of reconciliation that an instant falls in';
 
 -- Reads the sources once for what was used in the window, and looks up all that the campaigns to judge ever used; or,
 -- if that is wanted of all history or of one campaign by name, reads just that.
@@ -268,12 +270,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.read_usage(timestamptz, timestamptz, boolean, bigint, text, text) IS
-  'what every campaign used that touched_campaigns() names or that was used in the window, those without usage too; '
-  'and the rows of sources that say nothing';
+  'finds what every campaign used that touched_campaigns() names or that was used in the window, those without usage '
+  'too; and the rows of sources that say nothing';
 
 CREATE FUNCTION credit_ledger_internal.usage(since timestamptz, until timestamptz, with_findings boolean,
     of_finding bigint, of_campaign text, of_org text)
   RETURNS SETOF credit_ledger_internal.campaign_usage LANGUAGE C STABLE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'credit_usage';
 COMMENT ON FUNCTION credit_ledger_internal.usage(timestamptz, timestamptz, boolean, bigint, text, text) IS
-  'read_usage() with the rights of the session''s role, whoever calls: what a source calls is called as that role';
+  'calls read_usage() with the rights of the session''s role, whoever calls: what a source calls is called as that '
+  'role';

@@ -254,7 +254,8 @@ BEGIN ATOMIC
   FROM discrepancy d;
 END;
 COMMENT ON FUNCTION credit_ledger_internal.discrepancies(text, timestamptz) IS
-  'what does not add up in the rows of one organisation or (NULL) of all, of all time or (since) of what is new';
+  'finds what does not add up in the rows of one organisation or (NULL) of all, of all time or (since) of what is '
+  'new';
 
 -- A partition's bounds are held against its rows when they are written, but not again: a clock or a time zone's rules
 -- that change, or a row written while the partition was attached, leave rows where nobody looks for them.
@@ -263,7 +264,7 @@ CREATE FUNCTION credit_ledger_internal.partitioned_tables()
 BEGIN ATOMIC
   SELECT ARRAY['@extschema@.credit_ledger'::regclass, '@extschema@.credit_entry'::regclass];
 END;
-COMMENT ON FUNCTION credit_ledger_internal.partitioned_tables() IS 'the tables whose rows have partitions';
+COMMENT ON FUNCTION credit_ledger_internal.partitioned_tables() IS 'lists the tables whose rows have partitions';
 
 CREATE FUNCTION credit_ledger_internal.misplaced_rows(org_id text, since timestamptz)
   RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -291,7 +292,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.misplaced_rows(text, timestamptz) IS
-  'rows of authorizations and entries that stand in a partition whose bounds they do not meet';
+  'finds rows of authorizations and entries that stand in a partition whose bounds they do not meet';
 
 CREATE FUNCTION @extschema@.credit_verify(org_id text = NULL, since timestamptz = NULL, period interval = NULL)
   RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -303,10 +304,8 @@ CREATE FUNCTION @extschema@.credit_verify(org_id text = NULL, since timestamptz 
   SET jit = off
 AS $$
 BEGIN
-  IF num_nonnulls(since, period) = 2 THEN
-    RAISE invalid_parameter_value USING MESSAGE = 'either since or period can be given, not both';
-  END IF;
-  since := coalesce(since, now() - period);
+  PERFORM credit_ledger_internal.require_one_start(since, period);
+  since := credit_ledger_internal.window_start(since, NULL, period);
   RETURN QUERY
   SELECT d.*
   FROM (SELECT * FROM credit_ledger_internal.discrepancies(credit_verify.org_id, since)
@@ -322,6 +321,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_verify(text, timestamptz, interval) IS
-  'finds every invariant of the ledger that does not hold, of one organisation or (NULL) of all; no rows: the ledger '
-  'is sound. Reads all history, or, with an instant (since) or a period that ends now, balances, holds and what was '
-  'made since; takes no row lock; LC002';
+  'finds every invariant that does not hold, of one organisation or (NULL) all; with since or period, of what is new';

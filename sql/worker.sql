@@ -25,14 +25,14 @@ CREATE FUNCTION @extschema@.credit_recent_failures(OUT failed_at timestamptz, OU
     OUT campaign_id text, OUT authorization_id text, OUT sqlstate text, OUT message text, OUT detail text)
   RETURNS SETOF record LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_recent_failures() IS
-  'the failed calls of this database among the last 256 of the server, the newest first; of what is not known yet '
-  'when a call fails, NULL';
+  'lists the failed calls of this database among the last 256 of the server, the newest first; of what is not known '
+  'yet when a call fails, NULL';
 
 CREATE FUNCTION credit_ledger_internal.take_counters(OUT operation text, OUT outcome text, OUT count bigint)
   RETURNS SETOF record LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'credit_take_counters';
 COMMENT ON FUNCTION credit_ledger_internal.take_counters() IS
-  'for credit_maintain(): what was counted in this database and is not in credit_stat; taken away when the '
-  'transaction commits';
+  'takes what was counted in this database and is not in credit_stat, when the transaction commits; for '
+  'credit_maintain()';
 
 CREATE FUNCTION credit_ledger_internal.commit_outcomes(period interval, OUT attempts bigint, OUT failures bigint,
     OUT causes jsonb, OUT settled_by_timeout bigint, OUT rate numeric)
@@ -153,8 +153,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_maintain() IS
-  'what the worker does besides sweeping: drains the counters into credit_stat, opens and closes the alerts of commit '
-  'failures, of late settlement and of credits that expire, and removes what is older than the settings '
+  'does what the worker does besides sweeping: drains the counters into credit_stat, opens and closes the alerts of '
+  'commit failures, of late settlement and of credits that expire, and removes what is older than the settings '
   'credit_ledger...._retention say; of idempotency keys, where there is no worker, as many as a second allows';
 
 CREATE FUNCTION @extschema@.credit_worker_status(OUT preloaded boolean, OUT enabled boolean, OUT launcher_pid integer,
@@ -165,9 +165,9 @@ CREATE FUNCTION @extschema@.credit_worker_status(OUT preloaded boolean, OUT enab
     OUT last_error text, OUT left_alone_because text)
   LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.credit_worker_status() IS
-  'the worker, as far as this database goes: is the library preloaded, credit_ledger.worker on, who is at work, what '
-  'did the last sweep do and leave, when did one fail and why, and why nothing is settled here, if so. Counted since '
-  'the server started';
+  'tells of the worker, as far as this database goes: is the library preloaded, credit_ledger.worker on, who is at '
+  'work, what did the last sweep do and leave, when did one fail and why, and why nothing is settled here, if so. '
+  'Counted since the server started';
 
 CREATE FUNCTION @extschema@.credit_worker_wake()
   RETURNS boolean LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';

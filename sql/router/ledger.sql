@@ -668,7 +668,7 @@ CREATE FUNCTION @extschema@.credit_authorize(org_id text,
   RUN ON credit_router_internal.partition_of(org_id);
 $$;
 COMMENT ON FUNCTION @extschema@.credit_authorize(text, bigint, text, text, interval, @extschema@.credit_timeout_action, jsonb) IS
-  'holds amount (> 0) credits until timeout (default credit_ledger.commit_timeout); the idempotency key defaults to campaign_id; LC001, LC002, LC004, LC007';
+  'holds amount (> 0) credits until timeout, or credit_ledger.commit_timeout; the key defaults to campaign_id';
 
 CREATE FUNCTION @extschema@.credit_balance(org_id text)
   RETURNS @extschema@.credit_account_balance LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
@@ -676,7 +676,7 @@ CREATE FUNCTION @extschema@.credit_balance(org_id text)
   RUN ON credit_router_internal.partition_of(org_id);
 $$;
 COMMENT ON FUNCTION @extschema@.credit_balance(text) IS
-  'what an organisation has; takes no lock; LC002';
+  'tells what an organisation owns, holds and can spend (available); takes no lock';
 
 CREATE FUNCTION @extschema@.credit_balance_at(org_id text,
     at timestamp with time zone)
@@ -697,7 +697,7 @@ CREATE FUNCTION @extschema@.credit_charge(org_id text,
   RUN ON credit_router_internal.partition_of(org_id);
 $$;
 COMMENT ON FUNCTION @extschema@.credit_charge(text, bigint, text, text, jsonb) IS
-  'charges amount (> 0) credits at once: credit_authorize and credit_commit in one, for work whose price is known; the idempotency key defaults to campaign_id and is one of credit_authorize''s; LC001, LC002, LC004, LC007';
+  'charges amount (> 0) credits at once, for work whose price is known; the key defaults to campaign_id';
 
 CREATE FUNCTION @extschema@.credit_grant(org_id text,
     amount bigint,
@@ -711,7 +711,7 @@ CREATE FUNCTION @extschema@.credit_grant(org_id text,
   RUN ON credit_router_internal.partition_of(org_id);
 $$;
 COMMENT ON FUNCTION @extschema@.credit_grant(text, bigint, text, text, jsonb, timestamp with time zone, integer) IS
-  'gives amount (> 0) credits to an organisation, creating its account on first use; with expires_at (in the future) or priority (0 to 1000, default 100) as a lot, numbered as the entry; LC004 if the key was used with another amount';
+  'gives amount (> 0) credits to an organisation, creating its account; with expires_at or priority as a lot';
 
 CREATE FUNCTION @extschema@.credit_lot_configure(org_id text,
     lot_no bigint,
@@ -736,13 +736,14 @@ CREATE FUNCTION @extschema@.credit_statement(org_id text,
     since timestamp with time zone = NULL::timestamp with time zone,
     until timestamp with time zone = NULL::timestamp with time zone,
     after_entry_no bigint = NULL::bigint,
-    max_rows integer = NULL::integer)
+    max_rows integer = NULL::integer,
+    period interval = NULL::interval)
   RETURNS SETOF @extschema@.credit_statement_line LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of(org_id);
 $$;
-COMMENT ON FUNCTION @extschema@.credit_statement(text, timestamp with time zone, timestamp with time zone, bigint, integer) IS
-  'lists the entries of an organisation from since (included) until until (excluded), oldest first; a page of max_rows after the entry after_entry_no, the last of the page before; LC002';
+COMMENT ON FUNCTION @extschema@.credit_statement(text, timestamp with time zone, timestamp with time zone, bigint, integer, interval) IS
+  'lists the entries of an organisation, oldest first, from since (or for a period) until until; by page, if max_rows';
 
 CREATE FUNCTION @extschema@.credit_void(org_id text,
     lot_no bigint,
@@ -762,7 +763,7 @@ CREATE FUNCTION @extschema@.credit_resolve_finding(finding_id bigint,
   RUN ON credit_router_internal.partition_of_finding(finding_id);
 $$;
 COMMENT ON FUNCTION @extschema@.credit_resolve_finding(bigint, text, text) IS
-  'adjust: has the campaign charged what it used, by correcting its authorizations, or by a charge with the idempotency key credit_finding:N if it has none that is settled, whatever is available; dismiss: accepts the difference, with a note. Once: the same call again returns the finding as it is';
+  'resolves a finding, once; the same call again returns it as it is. adjust: has the campaign charged what it used, by correcting its authorizations, or by a charge with the idempotency key credit_finding:N if it has none that is settled, whatever is available; dismiss: accepts the difference, with a note';
 
 CREATE FUNCTION @extschema@.credit_commit(authorization_id text,
     amount_used bigint = NULL::bigint,
@@ -772,7 +773,7 @@ CREATE FUNCTION @extschema@.credit_commit(authorization_id text,
   RUN ON credit_router_internal.partition_of_authorization(authorization_id);
 $$;
 COMMENT ON FUNCTION @extschema@.credit_commit(text, bigint, boolean) IS
-  'charges amount_used credits (>= 0; NULL: all that is held) and releases the rest of the hold; with final => false charges up to the total amount_used so far, and the rest stays held; LC001, LC003, LC004, LC005, LC006';
+  'charges amount_used credits (NULL: all that is held) and releases the rest, which final => false keeps held';
 
 CREATE FUNCTION @extschema@.credit_correct(authorization_id text,
     amount_used bigint,
@@ -792,7 +793,7 @@ CREATE FUNCTION @extschema@.credit_extend(authorization_id text,
   RUN ON credit_router_internal.partition_of_authorization(authorization_id);
 $$;
 COMMENT ON FUNCTION @extschema@.credit_extend(text, interval, bigint) IS
-  'lets a live hold expire timeout from now, but never earlier than it would; and makes amount (> 0) its new total, up or down; at least one of the two; LC001, LC003, LC004 (less than is charged), LC006, LC007';
+  'lets a live hold expire timeout from now, if that is later, and makes amount (> 0) its new total';
 
 CREATE FUNCTION @extschema@.credit_refund(authorization_id text,
     idempotency_key text,
@@ -803,7 +804,7 @@ CREATE FUNCTION @extschema@.credit_refund(authorization_id text,
   RUN ON credit_router_internal.partition_of_authorization(authorization_id);
 $$;
 COMMENT ON FUNCTION @extschema@.credit_refund(text, text, bigint, text) IS
-  'gives back amount (> 0; NULL: all that is left) credits of a committed authorization; the key is the organisation''s; LC003, LC004, LC006, LC008';
+  'gives back amount (> 0; NULL: all that is left) credits of a committed authorization';
 
 CREATE FUNCTION @extschema@.credit_revert(authorization_id text,
     reason text = NULL::text)
@@ -812,7 +813,7 @@ CREATE FUNCTION @extschema@.credit_revert(authorization_id text,
   RUN ON credit_router_internal.partition_of_authorization(authorization_id);
 $$;
 COMMENT ON FUNCTION @extschema@.credit_revert(text, text) IS
-  'gives a hold back; LC003, LC006';
+  'gives a hold back';
 
 -- What all shards are asked, or the one of an organisation if it is given: rows name the shard, numbers are added up.
 
@@ -840,7 +841,7 @@ CREATE FUNCTION @extschema@.credit_campaign_status(campaign_id text,
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_campaign_status(campaign_id, org_id) r;
 $$;
 COMMENT ON FUNCTION @extschema@.credit_campaign_status(text, text) IS
-  'what a campaign was charged and what it used over its whole life, with the verdict (tolerance 0), a row for each organisation that has a campaign of that name';
+  'tells what a campaign was charged and what it used over its whole life, with the verdict (tolerance 0), a row for each organisation that has a campaign of that name';
 
 CREATE FUNCTION credit_router_internal.credit_check_reconciliation(as_of timestamp with time zone = NULL::timestamp with time zone)
   RETURNS SETOF boolean LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
@@ -891,7 +892,7 @@ CREATE FUNCTION @extschema@.credit_health()
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_health() r;
 $$;
 COMMENT ON FUNCTION @extschema@.credit_health() IS
-  'tells in one row a check what is wrong now and whether what should happen by itself does: ok, warning or critical, what was seen, and what to do about it';
+  'tells what is wrong now, in one row a check: ok, warning or critical, what was seen, and what to do about it';
 
 CREATE FUNCTION credit_router_internal.credit_maintain()
   RETURNS SETOF void LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
@@ -906,7 +907,7 @@ BEGIN ATOMIC
   SELECT NULL::void FROM credit_router_internal.credit_maintain() AS r (n);
 END;
 COMMENT ON FUNCTION @extschema@.credit_maintain() IS
-  'what the worker does besides sweeping: drains the counters into credit_stat, opens and closes the alerts of commit failures, of late settlement and of credits that expire, and removes what is older than the settings credit_ledger...._retention say; of idempotency keys, where there is no worker, as many as a second allows';
+  'does what the worker does besides sweeping: drains the counters into credit_stat, opens and closes the alerts of commit failures, of late settlement and of credits that expire, and removes what is older than the settings credit_ledger...._retention say; of idempotency keys, where there is no worker, as many as a second allows';
 
 CREATE TYPE credit_router_internal.credit_orphaned_authorizations AS (
   authorization_id text,
@@ -947,7 +948,7 @@ CREATE FUNCTION @extschema@.credit_recent_failures()
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_recent_failures() r;
 $$;
 COMMENT ON FUNCTION @extschema@.credit_recent_failures() IS
-  'the failed calls of this database among the last 256 of the server, the newest first; of what is not known yet when a call fails, NULL';
+  'lists the failed calls of this database among the last 256 of the server, the newest first; of what is not known yet when a call fails, NULL';
 
 CREATE TYPE credit_router_internal.credit_reconcile AS (
   org_id text,
@@ -959,14 +960,15 @@ CREATE TYPE credit_router_internal.credit_reconcile AS (
 
 CREATE FUNCTION @extschema@.credit_reconcile(since timestamp with time zone = NULL::timestamp with time zone,
     until timestamp with time zone = NULL::timestamp with time zone,
-    tolerance bigint = 10)
+    tolerance bigint = 10,
+    period interval = NULL::interval)
   RETURNS SETOF credit_router_internal.credit_reconcile LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
-  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_reconcile(since, until, tolerance) r;
+  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_reconcile(since, until, tolerance, period) r;
 $$;
-COMMENT ON FUNCTION @extschema@.credit_reconcile(timestamp with time zone, timestamp with time zone, bigint) IS
-  'organisations whose credits committed, net of refunds, and actual usage differ by more than tolerance, over the campaigns of the window that are not in flight: the runbook''s reconciliation query';
+COMMENT ON FUNCTION @extschema@.credit_reconcile(timestamp with time zone, timestamp with time zone, bigint, interval) IS
+  'lists organisations whose credits committed, net of refunds, and actual usage differ by more than tolerance, over the campaigns of the window that are not in flight: the runbook''s reconciliation query';
 
 CREATE TYPE credit_router_internal.credit_reconcile_campaigns AS (
   org_id text COLLATE "C",
@@ -986,14 +988,15 @@ CREATE TYPE credit_router_internal.credit_reconcile_campaigns AS (
 
 CREATE FUNCTION @extschema@.credit_reconcile_campaigns(since timestamp with time zone = NULL::timestamp with time zone,
     until timestamp with time zone = NULL::timestamp with time zone,
-    tolerance bigint = 10)
+    tolerance bigint = 10,
+    period interval = NULL::interval)
   RETURNS SETOF credit_router_internal.credit_reconcile_campaigns LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
-  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_reconcile_campaigns(since, until, tolerance) r;
+  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_reconcile_campaigns(since, until, tolerance, period) r;
 $$;
-COMMENT ON FUNCTION @extschema@.credit_reconcile_campaigns(timestamp with time zone, timestamp with time zone, bigint) IS
-  'campaigns of the window (since included, until excluded; NULL: without end) whose charges and usage differ by more than tolerance, those still in flight, and those of partitions that were detached; small differences that add up to more than tolerance in an organisation are one row';
+COMMENT ON FUNCTION @extschema@.credit_reconcile_campaigns(timestamp with time zone, timestamp with time zone, bigint, interval) IS
+  'lists campaigns of the window (since included, until excluded; NULL: without end) whose charges and usage differ by more than tolerance, those still in flight, and those of partitions that were detached; small differences that add up to more than tolerance in an organisation are one row';
 
 CREATE TYPE credit_router_internal.credit_reconciliation_health AS (
   last_run_at timestamp with time zone,
@@ -1011,7 +1014,7 @@ CREATE FUNCTION @extschema@.credit_reconciliation_health(as_of timestamp with ti
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_reconciliation_health(as_of) r;
 $$;
 COMMENT ON FUNCTION @extschema@.credit_reconciliation_health(timestamp with time zone) IS
-  'whether reconciliation is overdue at an instant (NULL: now): the last run came to its end longer ago than credit_ledger.reconciliation_overdue_after';
+  'tells whether reconciliation is overdue at an instant (NULL: now): the last run came to its end longer ago than credit_ledger.reconciliation_overdue_after';
 
 CREATE TYPE credit_router_internal.credit_run_reconciliation AS (
   run_id bigint,
@@ -1030,13 +1033,14 @@ CREATE TYPE credit_router_internal.credit_run_reconciliation AS (
 
 CREATE FUNCTION @extschema@.credit_run_reconciliation(since timestamp with time zone = NULL::timestamp with time zone,
     until timestamp with time zone = NULL::timestamp with time zone,
-    tolerance bigint = 10)
+    tolerance bigint = 10,
+    period interval = NULL::interval)
   RETURNS SETOF credit_router_internal.credit_run_reconciliation LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
-  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_run_reconciliation(since, until, tolerance) r;
+  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_run_reconciliation(since, until, tolerance, period) r;
 $$;
-COMMENT ON FUNCTION @extschema@.credit_run_reconciliation(timestamp with time zone, timestamp with time zone, bigint) IS
+COMMENT ON FUNCTION @extschema@.credit_run_reconciliation(timestamp with time zone, timestamp with time zone, bigint, interval) IS
   'judges the campaigns of the window (NULL: from credit_ledger.reconciliation_lookback before where the runs before have come to, until now) and of open findings, verifies the books, and keeps what it finds: new findings are made, those that are gone are cleared, alerts opened and closed';
 
 CREATE FUNCTION credit_router_internal.credit_schedule_jobs(reconcile_schedule text = '0 3 * * *'::text,
@@ -1125,7 +1129,7 @@ CREATE FUNCTION @extschema@.credit_verify(org_id text = NULL::text,
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_verify(org_id, since, period) r;
 $$;
 COMMENT ON FUNCTION @extschema@.credit_verify(text, timestamp with time zone, interval) IS
-  'finds every invariant of the ledger that does not hold, of one organisation or (NULL) of all; no rows: the ledger is sound. Reads all history, or, with an instant (since) or a period that ends now, balances, holds and what was made since; takes no row lock; LC002';
+  'finds every invariant that does not hold, of one organisation or (NULL) all; with since or period, of what is new';
 
 CREATE TYPE credit_router_internal.credit_worker_status AS (
   preloaded boolean,
@@ -1151,7 +1155,7 @@ CREATE FUNCTION @extschema@.credit_worker_status()
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_worker_status() r;
 $$;
 COMMENT ON FUNCTION @extschema@.credit_worker_status() IS
-  'the worker, as far as this database goes: is the library preloaded, credit_ledger.worker on, who is at work, what did the last sweep do and leave, when did one fail and why, and why nothing is settled here, if so. Counted since the server started';
+  'tells of the worker, as far as this database goes: is the library preloaded, credit_ledger.worker on, who is at work, what did the last sweep do and leave, when did one fail and why, and why nothing is settled here, if so. Counted since the server started';
 
 CREATE FUNCTION credit_router_internal.credit_worker_wake()
   RETURNS SETOF boolean LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$

@@ -3,7 +3,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(8);
+SELECT plan(11);
 
 CREATE TEMP VIEW member AS
 SELECT d.classid, d.objid
@@ -19,6 +19,24 @@ SELECT is_empty(
   $$SELECT pg_describe_object(classid, objid, 0) FROM member
     WHERE obj_description(objid, classid::regclass::name) IS NULL ORDER BY 1$$,
   'every object has a comment');
+-- \df+, \dd and \d+ read as one list, and what is used most fits into a line of 120 columns.
+SELECT is_empty(
+  $$SELECT pg_describe_object(classid, objid, 0) FROM member
+    WHERE classid = 'pg_proc'::regclass AND NOT (split_part(obj_description(objid, 'pg_proc'), ' ', 1) = ANY (
+      '{adds,calls,charges,closes,corrects,counts,does,finds,gives,has,holds,judges,keeps,lets,lists,makes,names,notes,opens,raises,'
+      'refuses,removes,resolves,says,sends,sets,settles,sums,takes,tells,waits,writes}'::text[])) ORDER BY 1$$,
+  'the comment of every function starts with the verb');
+SELECT is_empty(
+  $$SELECT objid::regprocedure FROM member JOIN pg_proc AS p ON classid = 'pg_proc'::regclass AND objid = p.oid
+    WHERE length(obj_description(p.oid)) > 120
+      AND proname IN ('credit_authorize', 'credit_charge', 'credit_commit', 'credit_revert', 'credit_extend', 'credit_grant', 'credit_refund',
+                      'credit_balance', 'credit_statement', 'credit_verify', 'credit_health') ORDER BY 1$$,
+  'what is said of the functions that are used most fits into 120 columns');
+SELECT is_empty(
+  $$SELECT attrelid::regclass, attname FROM pg_attribute
+    WHERE attrelid IN ('credit_account'::regclass, 'credit_ledger'::regclass, 'credit_entry'::regclass) AND attnum > 0
+      AND col_description(attrelid, attnum) IS NULL ORDER BY 1, 2$$,
+  'every column of accounts, authorizations and entries is explained');
 SELECT isnt(obj_description(oid, 'pg_extension'), NULL, 'so has the extension') FROM pg_extension WHERE extname = 'credit_ledger';
 SELECT is_empty(
   $$SELECT pg_describe_object(classid, objid, 0) FROM member CROSS JOIN LATERAL pg_identify_object(classid, objid, 0) AS i

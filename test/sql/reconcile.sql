@@ -119,6 +119,8 @@ SELECT campaign_id, verdict FROM credit_reconcile_campaigns('2026-01-10', '2026-
 SELECT campaign_id, difference FROM credit_reconcile_campaigns('2026-01-10', '2026-01-11', 80);
 SELECT * FROM credit_reconcile('2026-01-10', '2026-01-11');
 SELECT * FROM credit_reconcile('2026-01-10', '2026-01-11', 1000);
+SELECT campaign_id, difference FROM credit_reconcile_campaigns(NULL, '2026-01-11', 80, period => '1 day');
+SELECT * FROM credit_reconcile(NULL, '2026-01-11', period => '1 day');
 SELECT org_id, authorizations, charged, used, difference, verdict FROM credit_campaign_status('a 11 more');
 SELECT org_id, authorizations, charged, used, difference, verdict FROM credit_campaign_status('a 11 more', 'globex');
 SELECT org_id, authorizations, charged, used, difference, verdict FROM credit_campaign_status('c unknown');
@@ -131,6 +133,9 @@ SELECT pg_temp.refusal(statement) FROM (VALUES
   ($$SELECT credit_reconcile_campaigns(tolerance => NULL)$$),
   ($$SELECT credit_reconcile(tolerance => -1)$$),
   ($$SELECT credit_reconcile('2026-01-11', '2026-01-10')$$),
+  ($$SELECT credit_reconcile('2026-01-10', period => '1 day')$$),
+  ($$SELECT credit_reconcile_campaigns('2026-01-10', period => '1 day')$$),
+  ($$SELECT credit_run_reconciliation('2026-01-10', period => '1 day')$$),
   ($$SELECT credit_campaign_status(NULL)$$),
   ($$SELECT credit_orphaned_authorizations(NULL)$$)) AS refused (statement);
 
