@@ -1,6 +1,6 @@
 # make, make install, make installcheck: build, install and test the extension with PG_CONFIG, as any PGXS extension.
-# make demo, make demo-http, make test, make test-assert, make test-fuzz, make bench: need nothing but Debian. They install the packages
-# they need, then work in a throwaway copy of the server (scripts/with-server).
+# make demo, make demo-http, make demo-shards, make test, make test-assert, make test-fuzz, make bench: need nothing but Debian.
+# They install the packages they need, then work in a throwaway copy of the server (scripts/with-server).
 
 EXTENSION = credit_ledger credit_ledger_router
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" credit_ledger.control)
@@ -45,6 +45,10 @@ test-names:
 demo:
 	scripts/install-packages demo
 	demo/with-server demo/run
+
+demo-shards:
+	scripts/install-packages demo-shards
+	scripts/with-server --no-server demo/shards/run
 
 demo-http:
 	scripts/install-packages http
@@ -93,4 +97,4 @@ bench:
 format:
 	clang-format-19 -i src/*.c src/*.h src/*/*.c src/*/*.h
 
-.PHONY: bench deb demo demo-http dist format test test-assert test-fuzz test-names test-packages test-versions
+.PHONY: bench deb demo demo-http demo-shards dist format test test-assert test-fuzz test-names test-packages test-versions
