@@ -14,10 +14,29 @@ END;
 COMMENT ON FUNCTION credit_ledger_internal.written_tables() IS
   'lists the tables that calls of the ledger write, with their leaves';
 
+-- How many rows a recursion makes nobody can estimate: a query that has it in it would be compiled for seconds.
+CREATE FUNCTION credit_ledger_internal.queue_heads()
+  RETURNS TABLE (pid integer, head integer) LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 10
+  SET jit = off
+BEGIN ATOMIC
+  WITH RECURSIVE edge AS MATERIALIZED (
+    SELECT w.pid, b.pid AS blocker
+    FROM (SELECT DISTINCT l.pid FROM pg_locks l WHERE NOT l.granted) w
+    CROSS JOIN LATERAL unnest(pg_blocking_pids(w.pid)) b (pid)
+  ), chain (pid, blocker) AS (
+    SELECT e.pid, e.blocker FROM edge e
+  UNION
+    SELECT c.pid, e.blocker FROM chain c JOIN edge e ON e.pid = c.blocker
+  )
+  SELECT c.pid, c.blocker FROM chain c WHERE NOT EXISTS (SELECT FROM edge e WHERE e.pid = c.blocker);
+END;
+COMMENT ON FUNCTION credit_ledger_internal.queue_heads() IS
+  'finds who waits for nobody and keeps a process waiting, for every process that waits for a lock';
+
 -- A call waits for the row of an account behind a lock on that row's place (locktype tuple): the first in the queue has
 -- it, all others wait for it. Of a queue, who is told is the one at its head that waits for nobody.
 CREATE VIEW @extschema@.credit_waiting_calls AS
-WITH RECURSIVE here AS (
+WITH here AS (
   SELECT d.oid FROM pg_database d WHERE d.datname = current_database()
 ), lock AS MATERIALIZED (
   SELECT l.* FROM pg_locks l
@@ -30,21 +49,17 @@ WITH RECURSIVE here AS (
     AND (t.pid IS NOT NULL
          OR w.database = (SELECT h.oid FROM here h)
             AND w.relation IN (SELECT t.oid FROM credit_ledger_internal.written_tables() t (oid)))
-), chain (pid, blocker) AS (
-  SELECT w.pid, b.pid FROM waiting w CROSS JOIN LATERAL unnest(pg_blocking_pids(w.pid)) b (pid)
-UNION
-  SELECT c.pid, b.pid FROM chain c CROSS JOIN LATERAL unnest(pg_blocking_pids(c.blocker)) b (pid)
 )
 SELECT w.pid AS waiting_pid, clock_timestamp() - w.waitstart AS waiting_for,
        (SELECT a.org_id FROM @extschema@.credit_account a
         WHERE a.ctid = format('(%s,%s)', w.page, w.tuple)::tid) AS org_id,
-       w.relation::regclass AS locked_table, c.blocker AS blocking_pid, s.usename AS blocking_user,
+       w.relation::regclass AS locked_table, q.head AS blocking_pid, s.usename AS blocking_user,
        s.application_name AS blocking_application,
-       CASE WHEN c.blocker = 0 THEN 'prepared transaction' ELSE s.state END AS blocking_state,
+       CASE WHEN q.head = 0 THEN 'prepared transaction' ELSE s.state END AS blocking_state,
        s.query AS blocking_query
 FROM waiting w
-LEFT JOIN chain c ON c.pid = w.pid AND NOT EXISTS (SELECT FROM lock l WHERE l.pid = c.blocker AND NOT l.granted)
-LEFT JOIN pg_stat_activity s ON s.pid = c.blocker;
+LEFT JOIN credit_ledger_internal.queue_heads() q ON q.pid = w.pid
+LEFT JOIN pg_stat_activity s ON s.pid = q.head;
 COMMENT ON VIEW @extschema@.credit_waiting_calls IS
   'sessions that wait for an account or a table of the ledger, and who is at the head of the queue; state and query of '
   'others'' sessions need pg_read_all_stats';

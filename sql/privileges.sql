@@ -55,10 +55,11 @@ DECLARE
     'last_entry_before,discrepancies,misplaced_rows,put_away_until,partitioned_tables,lots_ended,lots_expiring,'
     'lot_discrepancies,expiry_horizon,ownership_repair,judge_campaigns,touched_campaigns,as_bigint,usage,'
     'read_usage,of_every_source,require_usage_columns,campaign_of_day,start_of_day,day_of,row_count,checksum,'
-    'chain_breaks,written_tables,table_lockers,commit_outcomes,commit_outcomes_told,health_of_alerts,'
+    'chain_breaks,written_tables,queue_heads,table_lockers,commit_outcomes,commit_outcomes_told,health_of_alerts,'
     'health_of_commits,health_of_waiting,health_of_timeouts,health_of_pg_cron}'::text[];
-  -- They read what is named to them, with the rights of whoever calls.
-  owners constant text[] := '{credit_grant_privileges,credit_account_import,credit_entries_import}'::text[];
+  -- They read what is named to them, with the rights of whoever calls, or have organisations leave with all their rows.
+  owners constant text[] := '{credit_grant_privileges,credit_account_import,credit_entries_import,'
+    'credit_account_export,credit_shard_configure,credit_shard_remove}'::text[];
   statement text;
 BEGIN
   PERFORM credit_ledger_internal.require_argument('role', role IS NULL),
@@ -114,7 +115,8 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_grant_privileges(regrole, text) IS
   'gives a role what a level needs. reader: SELECT and the functions that only read; app: authorize, commit, revert, '
-  'extend, balance; operator: every function but this one and the imports, and SELECT';
+  'extend, balance; operator: SELECT, and every function that is not the owner''s: this one, and those that move '
+  'organisations between databases';
 
 SELECT credit_ledger_internal.revoke_from_others(d.classid, d.objid)
 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credit_ledger'

@@ -72,7 +72,8 @@ SELECT results_eq(
   'functions of reader, app, operator');
 SELECT bag_eq(
   $$SELECT name FROM function WHERE NOT is_helper AND NOT has_function_privilege('credit_test_operator', oid, 'EXECUTE')$$,
-  $$VALUES ('credit_grant_privileges'), ('credit_account_import'), ('credit_entries_import')$$,
+  $$VALUES ('credit_grant_privileges'), ('credit_account_import'), ('credit_entries_import'), ('credit_account_export'),
+           ('credit_shard_configure'), ('credit_shard_remove')$$,
   'an operator may call every function but those that the owner alone can call');
 SELECT bag_eq(
   format($$SELECT name FROM function WHERE is_helper AND has_function_privilege(%L, oid, 'EXECUTE')$$, 'credit_test_' || level),
@@ -80,7 +81,7 @@ SELECT bag_eq(
            ('misplaced_rows'), ('partitioned_tables'), ('row_count'), ('lots_ended'), ('lots_expiring'), ('lot_discrepancies'), ('expiry_horizon'), ('ownership_repair'),
            ('judge_campaigns'), ('touched_campaigns'), ('as_bigint'),
            ('usage'), ('read_usage'), ('of_every_source'), ('require_usage_columns'), ('campaign_of_day'), ('start_of_day'), ('day_of'),
-           ('written_tables'), ('table_lockers'), ('commit_outcomes'), ('commit_outcomes_told'), ('health_of_alerts'), ('health_of_commits'),
+           ('queue_heads'), ('written_tables'), ('table_lockers'), ('commit_outcomes'), ('commit_outcomes_told'), ('health_of_alerts'), ('health_of_commits'),
            ('health_of_waiting'), ('health_of_timeouts'), ('health_of_pg_cron')$$,
   'of the helpers, level ' || level || ' may call those that only look')
 FROM string_to_table('reader operator', ' ') AS level;
