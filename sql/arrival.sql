@@ -89,16 +89,24 @@ END;
 COMMENT ON FUNCTION credit_ledger_internal.subscription() IS
   'finds a subscription that writes the ledger''s tables, and whether it has copied them; no row: there is none';
 
--- Whoever has the worker's rights anyway, as its member or a superuser, may bring along what he likes.
+-- The worker acts as the owner of the tables, and calls functions that act as their own owners. Whoever has the rights
+-- of all of them anyway, as their or a superuser's member, may bring along what he likes.
 CREATE FUNCTION credit_ledger_internal.foreign_code()
   RETURNS TABLE (object text, function text, owner text) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-  WITH ledger AS MATERIALIZED (
+  WITH RECURSIVE ledger AS MATERIALIZED (
     SELECT t.relid FROM credit_ledger_internal.ledger_tables() t
+  ), type (typid) AS (
+    SELECT a.atttypid FROM pg_attribute a JOIN ledger l ON l.relid = a.attrelid
+    WHERE a.attnum > 0 AND NOT a.attisdropped
+  UNION
+    SELECT b.typbasetype FROM type t JOIN pg_type b ON b.oid = t.typid AND b.typbasetype <> 0
   ), code AS (
     SELECT 'pg_trigger'::regclass::oid AS classid, g.oid AS objid FROM pg_trigger g JOIN ledger l ON l.relid = g.tgrelid
   UNION ALL
     SELECT 'pg_constraint'::regclass::oid, k.oid FROM pg_constraint k JOIN ledger l ON l.relid = k.conrelid
+  UNION ALL
+    SELECT 'pg_constraint'::regclass::oid, k.oid FROM pg_constraint k JOIN type t ON t.typid = k.contypid
   UNION ALL
     SELECT 'pg_attrdef'::regclass::oid, a.oid FROM pg_attrdef a JOIN ledger l ON l.relid = a.adrelid
   UNION ALL
@@ -115,14 +123,22 @@ BEGIN ATOMIC
   SELECT pg_describe_object(c.classid, c.objid, 0), p.oid::regprocedure::text, p.proowner::regrole::text
   FROM called c
   JOIN pg_proc p ON p.oid = c.function
-  JOIN pg_class a ON a.oid = '@extschema@.credit_account'::regclass
-  WHERE NOT pg_has_role(p.proowner, a.relowner, 'MEMBER')
+  WHERE EXISTS (
+    SELECT FROM (SELECT a.relowner FROM pg_class a WHERE a.oid = '@extschema@.credit_account'::regclass
+                 UNION ALL
+                 SELECT m.proowner
+                 FROM pg_proc m
+                 JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = m.oid AND d.deptype = 'e'
+                 JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credit_ledger'
+                 WHERE d.refclassid = 'pg_extension'::regclass AND m.prosecdef) w (role)
+    WHERE NOT pg_has_role(p.proowner, w.role, 'MEMBER'))
+    AND NOT EXISTS (SELECT FROM pg_roles s WHERE s.rolsuper AND pg_has_role(p.proowner, s.oid, 'MEMBER'))
   ORDER BY 1
   LIMIT 1;
 END;
 COMMENT ON FUNCTION credit_ledger_internal.foreign_code() IS
-  'finds something on the ledger''s tables that calls a function of a role with less rights than their owner, as '
-  'whom the worker acts; no row: there is none';
+  'finds something on the ledger''s tables that calls a function of a role with less rights than those as whom the '
+  'worker acts; no row: there is none';
 
 CREATE FUNCTION credit_ledger_internal.look_at_rows(OUT missing text, OUT from_dump boolean)
   LANGUAGE plpgsql STABLE PARALLEL SAFE

@@ -1,41 +1,68 @@
 -- credit_health: whether what should happen by itself does. A check that is not ok says what to do about it.
 
+-- All belongs to one owner: the worker acts as the owner of the tables, and functions that write them by SQL as their
+-- own, whose rights a trigger of the tables' owner has then, too. Somebody of the same rights is as good.
 CREATE FUNCTION credit_ledger_internal.ownership_repair()
-  RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
+  RETURNS SETOF text LANGUAGE sql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  WITH owner AS (
-    SELECT c.relowner AS of_tables, c.relnamespace AS schema,
-           (SELECT p.proowner FROM pg_proc p
-            WHERE p.oid = '@extschema@.credit_maintain()'::regprocedure) AS of_functions
-    FROM pg_class c
+  WITH ledger AS (
+    SELECT c.relowner AS owner, c.relnamespace AS schema FROM pg_class c
     WHERE c.oid = '@extschema@.credit_account'::regclass
   ), member AS (
     SELECT d.classid, d.objid
     FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credit_ledger'
     WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
-  ), repair (statement) AS (
-    SELECT format('ALTER FUNCTION %s OWNER TO %I', p.oid::regprocedure, pg_get_userbyid(o.of_tables))
-    FROM owner o, pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
-    WHERE p.prosecdef AND NOT pg_has_role(p.proowner, o.of_tables, 'USAGE')
+  UNION
+    SELECT 'pg_class'::regclass, t.relid FROM pg_partition_tree('@extschema@.credit_ledger'::regclass) t
+  UNION
+    SELECT 'pg_class'::regclass, t.relid FROM pg_partition_tree('@extschema@.credit_entry'::regclass) t
+  ), owned (owner, kind, name) AS (
+    SELECT n.nspowner, 'SCHEMA', quote_ident(n.nspname)
+    FROM pg_namespace n JOIN member m ON m.classid = 'pg_namespace'::regclass AND m.objid = n.oid
   UNION ALL
-    SELECT format('ALTER TABLE %s OWNER TO %I', c.oid::regclass, pg_get_userbyid(o.of_tables))
-    FROM owner o, pg_class c
-    WHERE c.relkind IN ('r', 'p')
-      AND (c.oid IN (SELECT m.objid FROM member m WHERE m.classid = 'pg_class'::regclass)
-           OR c.oid IN (SELECT t.relid FROM pg_partition_tree('@extschema@.credit_ledger'::regclass) t)
-           OR c.oid IN (SELECT t.relid FROM pg_partition_tree('@extschema@.credit_entry'::regclass) t))
-      AND NOT pg_has_role(o.of_functions, c.relowner, 'USAGE') AND c.relowner <> o.of_tables
+    SELECT c.relowner, CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END,
+           c.oid::regclass::text
+    FROM pg_class c JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
+    WHERE c.relkind IN ('r', 'p', 'v', 'f')
   UNION ALL
-    SELECT format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', n.nspname, pg_get_userbyid(o.of_functions))
-    FROM owner o JOIN pg_namespace n ON n.oid IN (o.schema, 'credit_ledger_internal'::regnamespace)
-    WHERE NOT has_schema_privilege(o.of_functions, n.oid, 'USAGE')
-       OR n.oid = o.schema AND NOT has_schema_privilege(o.of_functions, n.oid, 'CREATE')
+    SELECT p.proowner, 'ROUTINE', p.oid::regprocedure::text
+    FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
+  UNION ALL
+    SELECT t.typowner, 'TYPE', t.oid::regtype::text
+    FROM pg_type t JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid
+    LEFT JOIN pg_class c ON c.oid = t.typrelid
+    WHERE t.typelem = 0 AND (t.typrelid = 0 OR c.relkind = 'c')
   )
-  SELECT string_agg(r.statement, '; ' ORDER BY r.statement) FROM repair r;
+  SELECT format('ALTER %s %s OWNER TO %I', o.kind, o.name, pg_get_userbyid(l.owner))
+  FROM owned o, ledger l
+  WHERE NOT (pg_has_role(o.owner, l.owner, 'USAGE') AND pg_has_role(l.owner, o.owner, 'USAGE'))
+  UNION ALL
+  SELECT format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', n.nspname, pg_get_userbyid(l.owner))
+  FROM ledger l JOIN pg_namespace n ON n.oid = l.schema
+  WHERE NOT (has_schema_privilege(l.owner, n.oid, 'USAGE') AND has_schema_privilege(l.owner, n.oid, 'CREATE'));
 END;
 COMMENT ON FUNCTION credit_ledger_internal.ownership_repair() IS
-  'tells what to type so that the functions that write tables by SQL may write them; NULL: nothing';
+  'tells the statements that give all of the extension to the owner of credit_account; none: it is his';
+
+CREATE FUNCTION credit_ledger_internal.follow_owner()
+  RETURNS integer LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  statement text;
+  statements integer := 0;
+BEGIN
+  FOR statement IN SELECT r.* FROM credit_ledger_internal.ownership_repair() r LOOP
+    EXECUTE statement;
+    statements := statements + 1;
+  END LOOP;
+  RETURN statements;
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.follow_owner() IS
+  'gives all of the extension to the owner of credit_account, and returns how many statements that took; for '
+  'superusers';
 
 CREATE FUNCTION @extschema@.credit_health(OUT check_name text, OUT status @extschema@.credit_health_status,
     OUT detail text, OUT what_to_do text)
@@ -49,6 +76,7 @@ DECLARE
   reconciliation record;
   future record;
   late record;
+  repair record;
   expected boolean;
   sweep_interval interval;
   age interval;
@@ -209,12 +237,15 @@ BEGIN
                        'SELECT * FROM credit_finding WHERE resolved_at IS NULL; then credit_resolve_finding().' END;
   RETURN NEXT;
 
-  -- What writes tables by SQL does so with the rights of its function's owner.
   check_name := 'owner';
-  what_to_do := credit_ledger_internal.ownership_repair();
-  status := CASE WHEN what_to_do IS NULL THEN 'ok' ELSE 'critical' END::@extschema@.credit_health_status;
-  detail := CASE WHEN what_to_do IS NULL THEN 'functions may write the tables'
-                 ELSE 'functions may not write all tables: they, and tables, were given to different owners' END;
+  SELECT min(r.statement) AS first, count(*) AS count INTO repair
+  FROM credit_ledger_internal.ownership_repair() r (statement);
+  status := CASE WHEN repair.count > 0 THEN 'critical' ELSE 'ok' END::@extschema@.credit_health_status;
+  detail := CASE repair.count
+    WHEN 0 THEN 'all belongs to one owner'
+    ELSE format('tables, and what writes them, belong to roles of different rights; statements that are missing: %s, '
+                'the first of them %s', repair.count, repair.first) END;
+  what_to_do := CASE WHEN repair.count > 0 THEN 'SELECT credit_ledger_internal.follow_owner()' END;
   RETURN NEXT;
 END
 $$;

@@ -227,13 +227,11 @@ BEGIN
     LOCK TABLE ONLY @extschema@.credit_ledger_settled, ONLY @extschema@.credit_entry IN ACCESS EXCLUSIVE MODE;
   END IF;
   FOR leaf IN
-    SELECT l.relation, d.parent
-    FROM unnest(leaves) WITH ORDINALITY l (relation, place)
-    JOIN pg_class c ON c.oid = l.relation
-    JOIN @extschema@.credit_detached_partition d ON d.name = c.relname
+    SELECT l.relation, i.inhparent::regclass AS parent
+    FROM unnest(leaves) WITH ORDINALITY l (relation, place) JOIN pg_inherits i ON i.inhrelid = l.relation
     ORDER BY l.place
   LOOP
-    EXECUTE format('ALTER TABLE @extschema@.%I DETACH PARTITION %s', leaf.parent, leaf.relation);
+    EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', leaf.parent, leaf.relation);
     RETURN NEXT leaf.relation;
   END LOOP;
 END

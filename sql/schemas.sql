@@ -26,6 +26,7 @@ AS $$
 DECLARE
   former constant text := credit_ledger_internal.schema_in_functions();
   present text;
+  members text;
   definition text;
 BEGIN
   SELECT quote_ident(n.nspname) INTO present
@@ -35,6 +36,14 @@ BEGIN
     RETURN false;
   END IF;
   LOCK TABLE credit_ledger_internal.used_here IN SHARE UPDATE EXCLUSIVE MODE;
+  -- An alias or a variable may have the schema's former name.
+  SELECT string_agg(DISTINCT coalesce(p.proname, t.typname, c.relname), '|') INTO members
+  FROM pg_depend d
+  JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credit_ledger'
+  LEFT JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+  LEFT JOIN pg_type t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid
+  LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+  WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e';
   FOR definition IN
     SELECT pg_get_functiondef(p.oid)
     FROM pg_depend d
@@ -44,8 +53,9 @@ BEGIN
     WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
       AND l.lanname = 'plpgsql'
   LOOP
-    EXECUTE regexp_replace(definition, '(?<![\w."$])' || regexp_replace(former, '(\W)', '\\\1', 'g') || '\.',
-                           replace(present, '\', '\\') || '.', 'g');
+    EXECUTE regexp_replace(definition,
+      format('(?<![\w."$])%s\.(?=(%s)\M)', regexp_replace(former, '(\W)', '\\\1', 'g'), members),
+      replace(present, '\', '\\') || '.', 'g');
   END LOOP;
   EXECUTE format('CREATE OR REPLACE FUNCTION credit_ledger_internal.schema_in_functions() RETURNS text '
                  'LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $f$SELECT %L::text$f$', present);

@@ -88,10 +88,13 @@ answers(q{EXECUTE settle('c-9')}, 'committed|10|f', 'its commit');
 $session->quit;
 is_sound($node, 'the ledger is sound', schema => 'former_public');
 
-# Functions in PL/pgSQL know the schema by name; a name that needs quotes, with all that a pattern could trip over.
-foreach my $name ('former_public', '100%s (a.b)')
+# Functions in PL/pgSQL know the schema by name; one that is a variable's, too; one that needs quotes, with all that a pattern
+# could trip over.
+my $former = 'former_public';
+foreach my $name ('former_public', 'worker', '100%s (a.b)')
 {
-	$node->safe_psql('postgres', qq{ALTER SCHEMA former_public RENAME TO "$name"}) if $name ne 'former_public';
+	$node->safe_psql('postgres', qq{ALTER SCHEMA $former RENAME TO "$name"}) if $name ne $former;
+	$former = $name;
 	$node->safe_psql('postgres', qq{SET search_path = "$name"; SELECT credit_ledger_internal.follow_schema()});
 	is( $node->safe_psql(
 			'postgres', qq{

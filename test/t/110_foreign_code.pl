@@ -61,6 +61,33 @@ $node->safe_psql('postgres', q{
 	CREATE TRIGGER note BEFORE INSERT ON credit_ledger_settled_default FOR EACH ROW EXECUTE FUNCTION note()});
 settles('a function of somebody who has the owner\'s rights anyway');
 
+# The domain of a column that was added is the application's, and so is what it checks.
+$node->safe_psql('postgres', q{
+	CREATE DOMAIN code AS text;
+	CREATE DOMAIN short_code AS code;
+	ALTER DOMAIN code OWNER TO app;
+	ALTER TABLE credit_account ADD COLUMN code short_code;
+	SET ROLE app;
+	ALTER DOMAIN code ADD CONSTRAINT over CHECK (public.check_over(VALUE)) NOT VALID});
+left_alone('a domain', 'constraint over calls public.check_over(text), which belongs to app');
+$node->safe_psql('postgres', 'ALTER TABLE credit_account DROP COLUMN code');
+settles('without the column it goes on');
+
+# To the owner of the tables it is his own code; but maintenance acts as the owner of its function.
+$node->safe_psql('postgres', q{
+	ALTER TABLE credit_stat OWNER TO app;
+	SET ROLE app;
+	CREATE TRIGGER take_over BEFORE INSERT ON credit_stat FOR EACH ROW EXECUTE FUNCTION take_over();
+	RESET ROLE;
+	ALTER FUNCTION take_over() OWNER TO app});
+left_alone('a table that was given away', 'trigger take_over on table public.credit_stat calls public.take_over(), which belongs to app');
+$node->safe_psql('postgres', 'ALTER TABLE credit_account OWNER TO app');
+$node->poll_query_until('postgres', q{SELECT last_error LIKE 'permission denied%' FROM credit_worker_status()}) or die 'it has its rights still';
+is($node->safe_psql('postgres', q{SELECT what_to_do FROM credit_health() WHERE check_name = 'owner'}),
+	'SELECT credit_ledger_internal.follow_owner()', 'health says what to type');
+$node->safe_psql('postgres', 'DROP TRIGGER take_over ON credit_stat; SELECT credit_ledger_internal.follow_owner()');
+settles('the whole ledger is given away');
+
 is($node->safe_psql('postgres', q{SELECT rolsuper FROM pg_roles WHERE rolname = 'app'}), 'f', 'nobody became superuser');
 is_sound($node, 'the ledger is sound');
 $node->stop;
