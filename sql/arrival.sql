@@ -184,8 +184,8 @@ BEGIN
   END LOOP;
   from_dump := FOUND;
   IF from_dump THEN
-    SELECT (SELECT coalesce(sum(a.held), 0) FROM @extschema@.credit_account a)
-           - (SELECT coalesce(sum(o.amount), 0) FROM @extschema@.credit_ledger_open o) INTO held;
+    held := (SELECT coalesce(sum(a.held), 0) FROM @extschema@.credit_account a)
+            - (SELECT coalesce(sum(o.amount), 0) FROM @extschema@.credit_ledger_open o);
     IF held <> 0 THEN
       missing := format('it is being restored: of live holds, %s credits are missing', held);
     END IF;

@@ -259,12 +259,14 @@ COMMENT ON FUNCTION credit_ledger_internal.discrepancies(text, timestamptz) IS
 
 -- A partition's bounds are held against its rows when they are written, but not again: a clock or a time zone's rules
 -- that change, or a row written while the partition was attached, leave rows where nobody looks for them.
-CREATE FUNCTION credit_ledger_internal.partitioned_tables()
-  RETURNS regclass[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+CREATE FUNCTION credit_ledger_internal.leaves()
+  RETURNS SETOF regclass LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-  SELECT ARRAY['@extschema@.credit_ledger'::regclass, '@extschema@.credit_entry'::regclass];
+  SELECT p.relid FROM pg_partition_tree('@extschema@.credit_ledger'::regclass) p WHERE p.isleaf
+  UNION ALL
+  SELECT p.relid FROM pg_partition_tree('@extschema@.credit_entry'::regclass) p WHERE p.isleaf;
 END;
-COMMENT ON FUNCTION credit_ledger_internal.partitioned_tables() IS 'lists the tables whose rows have partitions';
+COMMENT ON FUNCTION credit_ledger_internal.leaves() IS 'lists the partitions that hold authorizations or entries';
 
 CREATE FUNCTION credit_ledger_internal.misplaced_rows(org_id text, since timestamptz)
   RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -284,10 +286,7 @@ BEGIN
     pg_get_expr(c.relpartbound, c.oid), c.oid::regclass, c.oid::regclass,
     coalesce(pg_get_partition_constraintdef(c.oid), 'true')), 'UNION ALL')
   INTO query
-  FROM unnest(credit_ledger_internal.partitioned_tables()) parent,
-       pg_partition_tree(parent) leaf
-  JOIN pg_class c ON c.oid = leaf.relid
-  WHERE leaf.isleaf;
+  FROM credit_ledger_internal.leaves() leaf JOIN pg_class c ON c.oid = leaf;
   RETURN QUERY EXECUTE query USING org_id, since;
 END
 $$;

@@ -75,7 +75,7 @@ COMMENT ON FUNCTION credit_ledger_internal.commit_outcomes_told(bigint, bigint, 
 
 CREATE FUNCTION @extschema@.credit_commit_failure_rate(period interval = '1 hour', since timestamptz = NULL,
     OUT attempts bigint, OUT failures bigint, OUT causes jsonb, OUT settled_by_timeout bigint, OUT rate numeric)
-  LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+  LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED
   SET search_path = pg_catalog, pg_temp
   SET row_security = off
 AS $$

@@ -67,7 +67,7 @@ INSERT INTO expected VALUES
   ('credit_commit_failure_rate',
    'period interval DEFAULT ''01:00:00''::interval, since timestamptz DEFAULT NULL, OUT attempts bigint, '
    'OUT failures bigint, OUT causes jsonb, OUT settled_by_timeout bigint, OUT rate numeric',
-   'record', 's', 'r', 'reader operator'),
+   'record', 'v', 'r', 'reader operator'),
   ('credit_commit_many',
    'authorization_ids text[], amounts_used bigint[] DEFAULT NULL, skip_refused boolean DEFAULT false',
    'SETOF credit_authorization_item', 'v', 'u', 'app operator'),
