@@ -153,6 +153,22 @@ $$;
 COMMENT ON FUNCTION credit_ledger_internal.require_one_start(timestamptz, interval) IS
   'raises 22023 if a window is to begin both at an instant and a period before its end';
 
+-- What takes long says how far it is, to whoever waits for it; where there is little to do, nobody wants to know. What
+-- the server has for that, pg_stat_progress_..., is for its own commands.
+CREATE FUNCTION credit_ledger_internal.tell_step(step text)
+  RETURNS void LANGUAGE plpgsql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF (SELECT sum(greatest(c.reltuples, 0)) FROM pg_class c
+      WHERE c.oid IN (SELECT t.oid FROM credit_ledger_internal.written_tables() t (oid))) >= 1000000 THEN
+    RAISE NOTICE '%', step;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.tell_step(text) IS
+  'tells the next step of long work by a NOTICE, where the ledger has a million rows';
+
 CREATE FUNCTION credit_ledger_internal.setting(name text)
   RETURNS text LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_setting';
 COMMENT ON FUNCTION credit_ledger_internal.setting(text) IS

@@ -98,6 +98,8 @@ BEGIN
         INTO has_row;
       CONTINUE WHEN has_row;
     END IF;
+    PERFORM credit_ledger_internal.tell_step(
+      format('partition of %s from %s: reading %s for rows of it', parent, lower_bound, leaf_of_rest::regclass));
     BEGIN
       leaf := @extschema@.credit_create_partition(parent, lower_bound, lower_bound + interval '1 month');
       RETURN NEXT leaf;
@@ -203,6 +205,7 @@ BEGIN
         USING HINT = 'ALTER TABLE ... RENAME one of them.';
       may_go := false;
     ELSIF leaf.has_entries THEN
+      PERFORM credit_ledger_internal.tell_step(format('partition %s: adding up its entries', leaf.relation));
       may_go := credit_ledger_internal.carry_entries(leaf.relation);
       IF NOT may_go THEN
         RAISE WARNING 'partition % is not put away: its entries do not follow from each other', leaf.relation

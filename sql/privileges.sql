@@ -52,11 +52,12 @@ DECLARE
     'credit_worker_status}'::text[];
   -- What functions call with the rights of whoever called them. None of it writes.
   helpers constant text[] := '{require_account,require_argument,require_one_start,window_start,setting,'
-    'last_entry_before,discrepancies,misplaced_rows,put_away_until,leaves,lots_ended,lots_expiring,'
-    'lot_discrepancies,expiry_horizon,ownership_repair,judge_campaigns,touched_campaigns,as_bigint,usage,'
-    'read_usage,of_every_source,require_usage_columns,campaign_of_day,start_of_day,day_of,row_count,checksum,'
-    'chain_breaks,written_tables,queue_heads,table_lockers,commit_outcomes,commit_outcomes_told,health_of_alerts,'
-    'health_of_commits,health_of_waiting,health_of_timeouts,health_of_pg_cron}'::text[];
+    'tell_step,last_entry_before,discrepancies,verify_in_steps,misplaced_rows,put_away_until,leaves,'
+    'lots_ended,lots_expiring,lot_discrepancies,expiry_horizon,ownership_repair,judge_campaigns,'
+    'touched_campaigns,as_bigint,usage,read_usage,of_every_source,require_usage_columns,campaign_of_day,'
+    'start_of_day,day_of,row_count,checksum,chain_breaks,written_tables,queue_heads,table_lockers,'
+    'commit_outcomes,commit_outcomes_told,health_of_alerts,health_of_commits,health_of_waiting,'
+    'health_of_timeouts,health_of_pg_cron}'::text[];
   -- They read what is named to them, with the rights of whoever calls, or have organisations leave with all their rows.
   owners constant text[] := '{credit_grant_privileges,credit_account_import,credit_entries_import,'
     'credit_account_export,credit_shard_configure,credit_shard_remove}'::text[];

@@ -174,11 +174,13 @@ BEGIN
   FROM judged j;
 
   -- The books do not come late: of them, what is new is verified.
+  PERFORM credit_ledger_internal.tell_step('reconciliation: verifying the books');
   unsound := ARRAY(SELECT ROW(v.org_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'unsound_ledger',
                               format('%s: expected %s, actual %s (%s)', v.check_name, v.expected, v.actual, v.detail)
                              )::@extschema@.credit_judgement
                    FROM credit_ledger_internal.verify_books(coalesce(since, covered, '-infinity')) v);
 
+  PERFORM credit_ledger_internal.tell_step('reconciliation: keeping what was found');
   INSERT INTO @extschema@.credit_reconciliation_run
     (since, until, tolerance, judged, in_flight, findings_new, findings_open, covered_until, started_at, finished_at)
   VALUES (run.since, run.until, run.tolerance, run.judged, run.in_flight, 0, 0, run.covered_until, run.started_at,

@@ -180,7 +180,10 @@ DECLARE
   last_day timestamptz := 'infinity'::timestamptz;
   rows_to_read text;
   of_named_campaigns text;
+  is_told constant boolean := of_campaign IS NULL AND of_finding IS NULL;
+  campaigns bigint;
 BEGIN
+  PERFORM credit_ledger_internal.tell_step('reconciliation: reading what was used') WHERE is_told;
   IF of_campaign IS NOT NULL THEN
     rows_to_read := 'u.campaign_id = $5 COLLATE %5$s AND ($6 IS NULL OR u.org_id = $6 COLLATE %4$s)';
   ELSIF since = '-infinity' THEN
@@ -267,6 +270,10 @@ BEGIN
      GROUP BY u.source, u.org_id, u.used_on'
   USING since, until, with_findings, of_finding, of_campaign, of_org, first_day, last_day,
         credit_ledger_internal.setting('reconciliation_time_zone');
+  GET DIAGNOSTICS campaigns = ROW_COUNT;
+  PERFORM credit_ledger_internal.tell_step(
+    format('reconciliation: comparing %s campaigns with their charges', campaigns))
+  WHERE is_told;
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.read_usage(timestamptz, timestamptz, boolean, bigint, text, text) IS

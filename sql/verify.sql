@@ -293,6 +293,25 @@ $$;
 COMMENT ON FUNCTION credit_ledger_internal.misplaced_rows(text, timestamptz) IS
   'finds rows of authorizations and entries that stand in a partition whose bounds they do not meet';
 
+CREATE FUNCTION credit_ledger_internal.verify_in_steps(org_id text, since timestamptz)
+  RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE plpgsql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  is_told constant boolean := org_id IS NULL;
+BEGIN
+  PERFORM credit_ledger_internal.tell_step('credit_verify: accounts, authorizations, keys and entries (1 of 3)')
+  WHERE is_told;
+  RETURN QUERY SELECT d.* FROM credit_ledger_internal.discrepancies(verify_in_steps.org_id, since) d;
+  PERFORM credit_ledger_internal.tell_step('credit_verify: lots (2 of 3)') WHERE is_told;
+  RETURN QUERY SELECT d.* FROM credit_ledger_internal.lot_discrepancies(verify_in_steps.org_id, since) d;
+  PERFORM credit_ledger_internal.tell_step('credit_verify: the bounds of partitions (3 of 3)') WHERE is_told;
+  RETURN QUERY SELECT d.* FROM credit_ledger_internal.misplaced_rows(verify_in_steps.org_id, since) d;
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.verify_in_steps(text, timestamptz) IS
+  'finds what credit_verify() tells, in no order, and says how far it is; under the settings of credit_verify()';
+
 CREATE FUNCTION @extschema@.credit_verify(org_id text = NULL, since timestamptz = NULL, period interval = NULL)
   RETURNS SETOF @extschema@.credit_discrepancy LANGUAGE plpgsql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
@@ -307,11 +326,7 @@ BEGIN
   since := credit_ledger_internal.window_start(since, NULL, period);
   RETURN QUERY
   SELECT d.*
-  FROM (SELECT * FROM credit_ledger_internal.discrepancies(credit_verify.org_id, since)
-        UNION ALL
-        SELECT * FROM credit_ledger_internal.lot_discrepancies(credit_verify.org_id, since)
-        UNION ALL
-        SELECT * FROM credit_ledger_internal.misplaced_rows(credit_verify.org_id, since)) d
+  FROM credit_ledger_internal.verify_in_steps(credit_verify.org_id, since) d
   ORDER BY d.org_id, d.check_name, d.detail;
   -- Nothing at all is sound only of an organisation that is there.
   IF NOT FOUND AND org_id IS NOT NULL THEN
