@@ -1,8 +1,9 @@
 # Goal: two shards become four while they are at work: no answered call is lost or done twice, calls wait for short pauses only,
-# and no shard keeps what is not its own. A shard that is killed is missed by its own organisations alone.
+# and no shard keeps what is not its own. A router that is killed is not missed; a shard that is killed or frozen is missed by its
+# own organisations alone.
 # Method: servers of their own, with streaming standbys that scripts/double-shards promotes, step by step and some steps twice,
-# while clients make calls of all kinds through the router, and repeat what was not answered (doubling_clients.py). What they say
-# that every organisation must have is held against the shards.
+# while clients make calls of all kinds through pgbouncer and two routers, and repeat what was not answered (doubling_clients.py).
+# What they say that every organisation must have is held against the shards.
 
 use strict;
 use warnings FATAL => 'all';
@@ -26,14 +27,15 @@ my $directory = PostgreSQL::Test::Utils::tempdir_short;
 my $settings = "shared_preload_libraries = 'credit_ledger'\nmax_connections = 60\nshared_buffers = 16MB";
 my @shards = map { new_server("shard_$_", $settings, allows_streaming => 1) } 0 .. 1;
 my @standbys = map { PostgreSQL::Test::Cluster->new('shard_' . ($_ + 2)) } 0 .. 1;
-my $router = new_server('router', "max_connections = 60\nshared_buffers = 16MB");
+my ($router, $other_router) = routers();
 
 sub connection { return 'host=' . $_[0]->host . ' port=' . $_[0]->port . ' dbname=postgres' }
 
+append_to_file("$directory/users", '"' . getpwuid($>) . qq{" ""\n});
 append_to_file("$directory/servers", join "\n",
 	'shards=(' . join(' ', map { "'" . connection($_) . "'" } @shards) . ')',
 	'standbys=(' . join(' ', map { "'" . connection($_) . "'" } @standbys) . ')',
-	"routers=('" . connection($router) . "')", "timeout='5 seconds'", '');
+	"routers=('" . connection($router) . "' '" . connection($other_router) . "')", "timeout='5 seconds'", '');
 
 sub double_shards
 {
@@ -46,8 +48,12 @@ sub double_shards
 }
 
 $shards[$_]->safe_psql('postgres', "CREATE EXTENSION credit_ledger; SELECT credit_shard_configure($_, 2)") for 0 .. 1;
-$router->safe_psql('postgres', "CREATE EXTENSION credit_ledger_router CASCADE;
-	SELECT credit_router_configure(ARRAY['" . connection($shards[0]) . "', '" . connection($shards[1]) . "'], '5 seconds')");
+$_->safe_psql('postgres', 'CREATE EXTENSION credit_ledger_router CASCADE; ' . configuration(map { connection($_) } @shards))
+  for $router, $other_router;
+
+# The two routers as one, in transaction mode.
+my $bouncer = start_bouncer('routers', "credits = host=" . $router->host . "," . $other_router->host . " port=" . $router->port
+	  . " dbname=postgres pool_size=8");
 
 # ----------------------------------------------------------------------
 # Doubling, under load
@@ -55,7 +61,7 @@ $router->safe_psql('postgres', "CREATE EXTENSION credit_ledger_router CASCADE;
 
 my ($out, $errors) = ('', '');
 my $clients = IPC::Run::start([ 'python3', '-B', "$FindBin::RealBin/doubling_clients.py", '--clients', 4, '--stop', "$directory/stop",
-		'--progress', "$directory/calls", connection($router) ], '>', \$out, '2>', \$errors);
+		'--progress', "$directory/calls", $bouncer->{connection} . ' dbname=credits' ], '>', \$out, '2>', \$errors);
 answered(200);
 for my $number (0 .. 1)
 {
@@ -69,9 +75,15 @@ for my $number (0 .. 1)
 ok(defined double_shards('announce'), 'the routers are told');
 is($router->safe_psql('postgres', 'SELECT count(*) FROM credit_worker_status()'), '2', 'there are two databases still');
 ok(!defined double_shards('remove'), 'nothing is removed before all are there');
-like(double_shards('split', 0), qr/shard 0 is split/, 'the first is split');
+kill_every_process($other_router);
 answered(100);
-like(double_shards('split'), qr/shard 0 is split\n.*shard 1 is split/s, 'then all');
+ok(!defined double_shards('split', 0), 'a router is killed: it cannot be told that the first shard is split');
+answered(100);
+$other_router->start;
+like(double_shards('split', 0), qr/shard 0 is split/, 'it is back, and told');
+answered(100);
+kill_server($shards[1]);
+like(double_shards('split'), qr/shard 0 is split\n.*shard 1 is split/s, 'a shard was killed; all are split');
 answered(100);
 ok(defined double_shards('remove'), 'what is not theirs is removed');
 ok(defined double_shards('remove'), 'again');
@@ -118,10 +130,64 @@ is($session->query("SELECT org_id FROM credit_charge('$of_0', 1, 'k-1')"), $of_0
 $standbys[1]->start;
 is($router->safe_psql('postgres', "SELECT org_id FROM credit_charge('$of_3', 1, 'k-1')"), $of_3, 'once it is back it goes on');
 is($session->query("SELECT replayed FROM credit_charge('$of_3', 1, 'k-1')"), 't', 'for the session that got the error, too');
-$session->quit;
 
-$_->stop for $router, @all;
+# ----------------------------------------------------------------------
+# A shard is frozen: its kernel answers, it does not
+# ----------------------------------------------------------------------
+
+my $between = start_bouncer('shards', join("\n", map { "shard_$_ = " . connection($all[$_]) } 0 .. 3),
+	'query_timeout = 2', 'query_wait_timeout = 2', 'server_connect_timeout = 2', 'ignore_startup_parameters = options, extra_float_digits');
+$router->safe_psql('postgres', configuration(map { "$between->{connection} dbname=shard_$_" } 0 .. 3));
+is($session->query("SELECT org_id FROM credit_balance('$_')"), $_, 'through pgbouncer') for $of_3, $of_0;
+signal_every_process($standbys[1], 'STOP');
+$began = time;
+is($session->query("SELECT org_id FROM credit_charge('$of_3', 1, 'l-1')"), '', 'frozen: its organisation gets an error');
+cmp_ok(time - $began, '<', 10, 'within the time that was set');
+is($session->query("SELECT org_id FROM credit_charge('$of_0', 1, 'l-1')"), $of_0, 'the other does not notice');
+is($session->query("SELECT org_id FROM credit_charge('$of_3', 1, 'l-1')"), '', 'nor does the next call for the first wait forever');
+signal_every_process($standbys[1], 'CONT');
+ok($router->poll_query_until('postgres', "SELECT org_id FROM credit_charge('$of_3', 1, 'l-1')", $of_3), 'once it moves again it goes on');
+is_sound($standbys[1], 'and is sound');
+$session->quit;
+$_->{run}->kill_kill for $bouncer, $between;
+
+$_->stop for $router, $other_router, @all;
 done_testing();
+
+# On one port, each with a directory of its own for its socket, so that they are hosts to pgbouncer.
+sub routers
+{
+	my $port = PostgreSQL::Test::Cluster::get_free_port();
+
+	return map {
+		my $node = PostgreSQL::Test::Cluster->new("router_$_", port => $port, own_host => 1);
+
+		$node->init;
+		$node->append_conf('postgresql.conf', "max_connections = 60\nshared_buffers = 16MB");
+		$node->start;
+		$node;
+	} 0 .. 1;
+}
+
+sub configuration
+{
+	return "SELECT credit_router_configure(ARRAY['" . join("', '", @_) . "'], '5 seconds')";
+}
+
+sub start_bouncer
+{
+	my ($name, $databases, @settings) = @_;
+	my $port = PostgreSQL::Test::Cluster::get_free_port();
+	my ($program) = grep { -x $_ } '/usr/sbin/pgbouncer', '/usr/bin/pgbouncer';
+	my %bouncer = (connection => "host=$directory port=$port");
+
+	die 'pgbouncer is not installed' unless defined $program;
+	append_to_file("$directory/$name.ini", join "\n", '[databases]', $databases, '[pgbouncer]', 'listen_addr =', "listen_port = $port",
+		"unix_socket_dir = $directory", 'auth_type = trust', "auth_file = $directory/users", 'pool_mode = transaction',
+		'server_login_retry = 1', @settings, '');
+	$bouncer{run} = IPC::Run::start([ $program, '-q', "$directory/$name.ini" ], '>', \$bouncer{output}, '2>', \$bouncer{errors});
+	return \%bouncer;
+}
 
 # Wait for so many more answers.
 sub answered

@@ -38,7 +38,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(fails_with heard indexes_are_sound is_sound kill_every_process kill_server new_server rows set_clock
-  set_synchronous_standby set_worker start_under_clock);
+  set_synchronous_standby set_worker signal_every_process start_under_clock);
 
 # As PostgreSQL::Test::Cluster does from 17 on: data directories are copied from INITDB_TEMPLATE, if there is one.
 {
@@ -84,14 +84,19 @@ sub kill_every_process
 	$node->kill9;
 	for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
 	{
-		my @processes =
-		  grep { (readlink("/proc/$_/cwd") // '') eq $directory } map { basename($_) } glob('/proc/[0-9]*');
-
-		return unless @processes || kill(0, $postmaster);
-		kill 'KILL', @processes;
+		return unless signal_every_process($node, 'KILL') || kill(0, $postmaster);
 		usleep(10_000);
 	}
 	die 'the server cannot be killed';
+}
+
+# Returns how many processes got the signal.
+sub signal_every_process
+{
+	my ($node, $signal) = @_;
+	my $directory = abs_path($node->data_dir);
+
+	return kill $signal, grep { (readlink("/proc/$_/cwd") // '') eq $directory } map { basename($_) } glob('/proc/[0-9]*');
 }
 
 # Starts a server whose clock on the wall follows a file, see set_clock; the clock that nobody sets is left alone.
