@@ -31,10 +31,12 @@ ORDER BY p.proname
 # The verbs are what the rest is about. Others are slow, or of little interest after the first times.
 WEIGHTS = {"credit_authorize": 12, "credit_commit": 10, "credit_charge": 8, "credit_grant": 6, "credit_revert": 6,
            "credit_refund": 5, "credit_extend": 5, "credit_correct": 5, "credit_sweep": 3, "credit_authorize_many": 4,
-           "credit_commit_many": 4, "credit_revert_many": 3, "credit_charge_many": 4, "credit_adjust": 3}
+           "credit_commit_many": 4, "credit_revert_many": 3, "credit_charge_many": 4, "credit_adjust": 3,
+           "credit_void": 2, "credit_lot_configure": 2}
 SELDOM = 0.2
-SELDOM_CALLED = {"credit_verify", "credit_verify_since", "credit_run_reconciliation", "credit_create_partitions",
-                 "credit_create_partition", "credit_grant_privileges", "credit_maintain", "credit_health"}
+SELDOM_CALLED = {"credit_verify", "credit_run_reconciliation", "credit_create_partitions", "credit_create_partition",
+                 "credit_detach_partitions", "credit_grant_privileges", "credit_maintain", "credit_health",
+                 "credit_shard_configure", "credit_shard_remove"}
 
 LEVELS = ["READ COMMITTED"] * 4 + ["REPEATABLE READ"] * 2 + ["SERIALIZABLE"] * 2 + \
     ["SERIALIZABLE READ ONLY DEFERRABLE", "READ COMMITTED READ ONLY"]
@@ -68,6 +70,11 @@ ASIDES = [
     "SELECT count(*) FROM (SELECT FROM credit_ledger_open WHERE org_id = {org} LIMIT 3 FOR UPDATE SKIP LOCKED) s",
     "UPDATE credit_ledger SET reason = 'a DBA was here' WHERE org_id = {org} AND campaign_id = 'campaign-1'",
     "INSERT INTO usage_of_emails VALUES ({org}, 'campaign-2', now(), 5)", "LISTEN credit_ledger_alert",
+    "SET LOCAL credit_ledger.reconciliation_lookback = 0", "SET LOCAL credit_ledger.reconciliation_time_zone = 'Asia/Kathmandu'",
+    "SET LOCAL intervalstyle = 'sql_standard'", "SET LOCAL quote_all_identifiers = on", "SELECT credit_shard_configure(0, 1)",
+    # To another database and back.
+    "CREATE TEMPORARY TABLE moved ON COMMIT DROP AS SELECT * FROM credit_account_export({org}, 'elsewhere');"
+    " SELECT credit_account_import('moved')",
 ]
 
 

@@ -9,8 +9,9 @@ from collections import Counter
 
 import psycopg2
 
-TABLES = ["credit_account", "credit_ledger_open", "credit_ledger_settled", "credit_entry", "credit_idempotency"]
-LEAVES = ["credit_account", "credit_ledger_open", "credit_ledger_settled_default", "credit_entry_default", "credit_idempotency"]
+TABLES = ["credit_account", "credit_ledger_open", "credit_ledger_settled", "credit_entry", "credit_idempotency", "credit_lot"]
+LEAVES = ["credit_account", "credit_ledger_open", "credit_ledger_settled_default", "credit_entry_default", "credit_idempotency",
+          "credit_lot"]
 
 CHANGES = [
     "CREATE INDEX fuzz_{leaf} ON {leaf} (created_at)", "DROP INDEX IF EXISTS fuzz_{leaf}",
@@ -38,9 +39,14 @@ CHANGES = [
     "ALTER TABLE credit_entry DETACH PARTITION credit_entry_default;"
     " ALTER TABLE credit_entry ATTACH PARTITION credit_entry_default DEFAULT",
     "SELECT credit_create_partitions(2)", "TRUNCATE credit_stat", "CHECKPOINT",
+    "SELECT credit_detach_partitions('1 second')",
+    "ALTER TABLE credit_entry ATTACH PARTITION credit_entry_20250101 FOR VALUES FROM ('2025-01-01 00:00Z') TO ('2025-02-01 00:00Z')",
+    "CLUSTER credit_account USING credit_account_pkey", "ALTER TABLE credit_lot SET UNLOGGED; ALTER TABLE credit_lot SET LOGGED",
+    "SELECT credit_shard_configure(0, 1)",
     "BEGIN; LOCK TABLE {table}; SELECT pg_sleep(0.05); COMMIT",
     "CREATE PUBLICATION fuzz FOR ALL TABLES", "DROP PUBLICATION IF EXISTS fuzz",
     "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'fuzz session%' LIMIT 1",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'credit_ledger%' LIMIT 1",
     "SELECT credit_usage_source_register('emails', 'usage_of_emails')", "SELECT credit_usage_source_unregister('emails')",
 ]
 
@@ -50,6 +56,14 @@ CREATE TABLE usage_of_emails (org_id text, campaign_id text, used_at timestamptz
 CREATE INDEX ON usage_of_emails (org_id, campaign_id);
 CREATE INDEX ON usage_of_emails (used_at);
 CREATE VIEW usage_view AS SELECT * FROM usage_of_emails;
+-- What another ledger knew: of two organisations, and of others again and again.
+CREATE TABLE lines AS
+SELECT 'old-' || n % 2 + 1 AS org_id, (n * 10)::bigint AS amount, '2025-01-01 00:00Z'::timestamptz + n * interval '1 day' AS created_at,
+       'line ' || n AS reason
+FROM generate_series(1, 40) n;
+CREATE VIEW lines_again AS SELECT 'new-' || (40 * random())::integer AS org_id, amount, created_at, reason FROM lines;
+SELECT credit_create_partition('credit_entry', '2025-01-01 00:00Z', '2025-02-01 00:00Z');
+SELECT credit_entries_import('lines');
 CREATE FUNCTION fuzz_pass() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
