@@ -230,7 +230,7 @@ BEGIN
     this.detail := 'this role may not see whether the reconciliation is scheduled';
   ELSIF EXISTS (
     SELECT FROM cron.job j
-    WHERE j.active AND j.database = current_database() AND j.command LIKE '%credit\_run\_reconciliation%')
+    WHERE j.active AND j.database = current_database() AND strpos(j.command, 'credit_run_reconciliation') > 0)
   THEN
     this.detail := 'reconciliation is scheduled';
   ELSE

@@ -186,8 +186,8 @@ BEGIN
     SELECT l.* FROM (
       SELECT i.inhparent::regclass AS parent, i.inhparent = '@extschema@.credit_entry'::regclass AS has_entries,
              c.oid::regclass AS relation, c.relname AS name, p.relname AS parent_name,
-             (regexp_match(b.bound, 'FROM \(''([^'']+)''\)'))[1]::timestamptz AS lower_bound,
-             (regexp_match(b.bound, 'TO \(''([^'']+)''\)'))[1]::timestamptz AS upper_bound
+             (regexp_match(b.bound, 'FROM [(]''([^'']+)''[)]'))[1]::timestamptz AS lower_bound,
+             (regexp_match(b.bound, 'TO [(]''([^'']+)''[)]'))[1]::timestamptz AS upper_bound
       FROM pg_inherits i
       JOIN pg_class c ON c.oid = i.inhrelid AND c.relkind = 'r'
       JOIN pg_class p ON p.oid = i.inhparent
