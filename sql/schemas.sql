@@ -22,6 +22,7 @@ CREATE FUNCTION credit_ledger_internal.follow_schema()
   RETURNS boolean LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
   SET quote_all_identifiers = off
+  SET check_function_bodies = off
   SET standard_conforming_strings = on
 AS $$
 DECLARE
