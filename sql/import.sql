@@ -32,7 +32,11 @@ AS $$
 DECLARE
   member regclass;
 BEGIN
-  FOR member IN SELECT t.relation FROM credit_ledger_internal.tables_by_organisation() t LOOP
+  -- What stands for entries that were put away, and are attached again, stands for nothing.
+  FOR member IN
+    SELECT t.relation FROM credit_ledger_internal.tables_by_organisation() t
+    WHERE t.relation <> '@extschema@.credit_entry_carry'::regclass
+  LOOP
     FOR relation, line IN
       EXECUTE format('SELECT %L::text, to_jsonb(t) FROM %s t WHERE t.org_id COLLATE "C" = $1',
         (SELECT c.relname FROM pg_class c WHERE c.oid = member), member) USING of_org
@@ -45,6 +49,22 @@ $$;
 COMMENT ON FUNCTION credit_ledger_internal.lines_of(text) IS
   'lists every row of an organisation, with the name of its table';
 
+CREATE FUNCTION credit_ledger_internal.is_put_away(of_org text)
+  RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+RETURN
+  EXISTS (SELECT FROM credit_ledger_internal.entry_carry c WHERE c.org_id = of_org COLLATE "C")
+  OR credit_ledger_internal.put_away_until('credit_ledger_settled') IS NOT NULL
+    AND EXISTS (
+      SELECT FROM (SELECT i.authorization_id FROM @extschema@.credit_idempotency i WHERE i.org_id = of_org COLLATE "C"
+                   UNION ALL
+                   SELECT e.authorization_id FROM @extschema@.credit_entry e WHERE e.org_id = of_org COLLATE "C") n
+      WHERE n.authorization_id IS NOT NULL
+        AND NOT EXISTS (SELECT FROM @extschema@.credit_ledger l
+                        WHERE l.org_id = of_org COLLATE "C" AND l.authorization_id = n.authorization_id));
+COMMENT ON FUNCTION credit_ledger_internal.is_put_away(text) IS
+  'tells whether entries of an organisation, or authorizations that a key or an entry of it names, were put away with '
+  'a partition';
+
 CREATE FUNCTION @extschema@.credit_account_export(org_id text, moves_to text = NULL)
   RETURNS TABLE (relation text, line jsonb) LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
@@ -54,13 +74,22 @@ AS $$
 BEGIN
   PERFORM credit_ledger_internal.require_account(org_id);
   PERFORM FROM @extschema@.credit_account a WHERE a.org_id = credit_account_export.org_id COLLATE "C" FOR UPDATE;
-  IF EXISTS (SELECT FROM @extschema@.credit_entry_carry c
-             WHERE c.org_id = credit_account_export.org_id COLLATE "C") THEN
+  -- It would be missing there, where nothing says why.
+  IF credit_ledger_internal.is_put_away(org_id) THEN
     RAISE object_not_in_prerequisite_state USING
-      MESSAGE = format('entries of organisation "%s" were put away with a partition', org_id),
-      HINT = 'Attach the partition before.';
+      MESSAGE = format('entries or authorizations of organisation "%s" were put away with a partition', org_id),
+      DETAIL = format('Put away are %s.', (SELECT string_agg(p.name, ', ' ORDER BY p.name)
+                                           FROM credit_ledger_internal.partition_away p)),
+      HINT = 'ALTER TABLE ... ATTACH PARTITION before.';
   END IF;
-  RETURN QUERY SELECT l.* FROM credit_ledger_internal.lines_of(org_id) l;
+  RETURN QUERY
+    SELECT l.* FROM credit_ledger_internal.lines_of(org_id) l
+  UNION ALL
+    -- Keys that were removed are not missing there either.
+    SELECT 'credit_key_removal', jsonb_build_object('org_id', org_id, 'removed_until', r.removed_until)
+    FROM @extschema@.credit_key_removal r
+    WHERE EXISTS (SELECT FROM @extschema@.credit_ledger l
+                  WHERE l.org_id = credit_account_export.org_id COLLATE "C" AND l.created_at < r.removed_until);
   IF moves_to IS NOT NULL THEN
     INSERT INTO @extschema@.credit_account_moved AS m (org_id, place) VALUES (org_id, moves_to)
     ON CONFLICT ON CONSTRAINT credit_account_moved_pkey DO UPDATE SET place = excluded.place, moved_at = now();
@@ -108,6 +137,11 @@ BEGIN
   IF NOT credit_ledger_internal.is_ours(of_org) THEN
     INSERT INTO @extschema@.credit_account_moved (org_id) VALUES (of_org);
   END IF;
+  INSERT INTO @extschema@.credit_key_removal AS r (removed_until, oldest_key)
+  SELECT least((i.line->>'removed_until')::timestamptz, clock_timestamp()), '-infinity'
+  FROM credit_ledger_internal.arriving i WHERE i.relation = 'credit_key_removal'
+  ON CONFLICT (only_row) DO UPDATE SET removed_until = greatest(r.removed_until, excluded.removed_until);
+  DELETE FROM credit_ledger_internal.arriving i WHERE i.relation = 'credit_key_removal';
   FOR member IN SELECT t.relation FROM credit_ledger_internal.tables_by_organisation() t LOOP
     EXECUTE format('INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE '
                    'SELECT %2$s FROM credit_ledger_internal.arriving i, jsonb_populate_record(NULL::%1$s, i.line) r '
@@ -117,12 +151,14 @@ BEGIN
     USING (SELECT c.relname FROM pg_class c WHERE c.oid = member);
   END LOOP;
 
-  -- As it was there, and sound.
-  SELECT format('%s: %s', l.relation, l.line) INTO wrong
-  FROM ((TABLE credit_ledger_internal.arriving EXCEPT ALL SELECT * FROM credit_ledger_internal.lines_of(of_org))
-        UNION ALL
-        (SELECT * FROM credit_ledger_internal.lines_of(of_org) EXCEPT ALL TABLE credit_ledger_internal.arriving)) l
-  LIMIT 1;
+  -- As it was there, byte for byte (1.10 and 1.1 are equal as jsonb), and sound.
+  WITH sent AS (
+    SELECT i.relation, i.line::text FROM credit_ledger_internal.arriving i
+  ), arrived AS (
+    SELECT l.relation, l.line::text FROM credit_ledger_internal.lines_of(of_org) l
+  )
+  SELECT format('%s: %s', d.relation, d.line) INTO wrong
+  FROM ((TABLE sent EXCEPT ALL TABLE arrived) UNION ALL (TABLE arrived EXCEPT ALL TABLE sent)) d LIMIT 1;
   IF wrong IS NULL THEN
     SELECT format('%s: expected %s, actual %s', v.check_name, v.expected, v.actual) INTO wrong
     FROM @extschema@.credit_verify(of_org) v LIMIT 1;

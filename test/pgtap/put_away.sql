@@ -6,7 +6,7 @@ BEGIN;
 SET LOCAL client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(33);
+SELECT plan(37);
 
 CREATE TEMP TABLE days_back AS SELECT date_trunc('day', now(), 'UTC') - d * interval '1 day' AS at, d FROM generate_series(0, 210) d;
 CREATE FUNCTION pg_temp.day(back integer) RETURNS timestamptz LANGUAGE sql AS 'SELECT at FROM days_back WHERE d = back';
@@ -77,6 +77,22 @@ SELECT is_empty('SELECT * FROM credit_verify()', 'sound');
 SELECT bag_eq($$SELECT campaign_id, verdict FROM credit_campaign_status('before', 'away') UNION ALL SELECT campaign_id, verdict FROM credit_campaign_status('long ago')$$,
               $$VALUES ('before'::text COLLATE "C", 'detached'::credit_verdict), ('long ago', 'detached')$$, 'campaigns that cannot be judged');
 
+-- It does not move to another database: there nothing would stand for what is missing.
+SELECT throws_ok($$SELECT credit_account_export('away')$$, '55000', 'entries or authorizations of organisation "away" were put away with a partition',
+                 'an account of which entries were put away cannot be exported');
+SAVEPOINT entries;
+DO $$
+DECLARE
+  d credit_detached_partition;
+BEGIN
+  FOR d IN SELECT * FROM credit_detached_partition WHERE parent = 'credit_entry' LOOP
+    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', d.parent, d.name, d.lower_bound, d.upper_bound);
+  END LOOP;
+END
+$$;
+SELECT throws_ok($$SELECT credit_account_export('away')$$, '55000', NULL, 'nor one of which authorizations were');
+ROLLBACK TO entries;
+
 -- Without their keys, too, old usage is no alarm; new usage without a charge is.
 SAVEPOINT keys;
 DELETE FROM credit_idempotency WHERE created_at < pg_temp.day(50);
@@ -110,6 +126,11 @@ END
 $$;
 SELECT is_empty('SELECT * FROM credit_verify()', 'attached again, it is sound');
 SELECT is((SELECT count(*) FROM credit_statement('away')), 8::bigint, 'and told');
+SAVEPOINT attached;
+CREATE TEMP TABLE leaving AS SELECT * FROM credit_account_export('away', 'elsewhere');
+SELECT is((SELECT count(*) FROM leaving WHERE relation = 'credit_entry'), 8::bigint, 'and moves with all of it');
+SELECT is(credit_account_import('leaving'), 'away', 'and arrives');
+ROLLBACK TO attached;
 SET LOCAL session_replication_role = replica;
 DELETE FROM credit_entry WHERE org_id = 'away' AND entry_no = 2;
 SET LOCAL session_replication_role = origin;

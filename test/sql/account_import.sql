@@ -49,6 +49,31 @@ SELECT credit_account_import('wide');
 SELECT balance, half, extract(epoch FROM "Term") AS term FROM credit_account WHERE org_id = 'widened';
 ROLLBACK;
 
+-- Keys that were removed here are not missing where it arrives.
+BEGIN;
+SELECT balance_after FROM credit_grant('forgetful', 10, 'opening');
+SELECT status FROM credit_charge('forgetful', 1, 'c-1');
+DELETE FROM credit_idempotency WHERE org_id = 'forgetful';
+INSERT INTO credit_key_removal (removed_until, oldest_key) VALUES (clock_timestamp(), clock_timestamp());
+SELECT check_name FROM credit_verify('forgetful');
+CREATE TEMP TABLE keyless AS SELECT * FROM credit_account_export('forgetful', 'shard 1');
+DELETE FROM credit_key_removal;
+SELECT credit_account_import('keyless');
+SELECT removed_until <= clock_timestamp() AS keys_may_be_gone FROM credit_key_removal;
+ROLLBACK;
+
+-- What a trigger over there makes of a row is noticed, though the books are sound and 1.1 equals 1.10.
+BEGIN;
+CREATE FUNCTION pg_temp.retell() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  NEW.metadata := '{"n": 1.1}';
+  RETURN NEW;
+END
+$$;
+CREATE TRIGGER retell BEFORE INSERT ON credit_entry_default FOR EACH ROW WHEN (NEW.metadata IS NOT NULL) EXECUTE FUNCTION pg_temp.retell();
+SELECT regexp_replace(pg_temp.refusal('SELECT credit_account_import(''lines'')'), 'DETAIL: .*', 'DETAIL: a row') AS refusal;
+ROLLBACK;
+
 SELECT credit_account_import('lines');
 SELECT balance, held FROM credit_balance('mover');
 SELECT status, amount, replayed FROM credit_commit(:'held');
