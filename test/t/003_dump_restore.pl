@@ -6,7 +6,7 @@
 # and by a caller correcting the timeout, refunds, adjustments, imported rows with foreign ids, partitions made by
 # credit_create_partition() and by CREATE TABLE ... PARTITION OF, a run of reconciliation with its findings, and roles of every level. It is restored by psql from
 # a plain dump and by pg_restore from a custom one, each into an empty database, and compared with the original by text.
-# Then the same calls are made in all three databases and their answers compared.
+# Then the same calls are made in all three databases and their answers compared. At last one is restored once more, over what is there.
 
 use strict;
 use warnings FATAL => 'all';
@@ -129,6 +129,18 @@ foreach my $database (qw(restored_by_psql restored_by_pg_restore))
 		indexes_are_sound($node, 'every index has every row', database => $database, schema => 'credits');
 	};
 }
+
+subtest 'over a ledger that is there' => sub {
+	my @restore = ('pg_restore', '--clean', '--if-exists', '--single-transaction', '-d', 'restored_by_pg_restore', "$directory/custom.dump");
+	my $before = contents('restored_by_pg_restore');
+	local $ENV{PGOPTIONS} = '-c session_preload_libraries=credit_ledger';
+
+	$node->command_fails_like(\@restore, qr/HINT:  Use DROP EXTENSION credit_ledger CASCADE/, 'pg_restore --clean stops at what it would drop');
+	is_deeply(contents('restored_by_pg_restore'), $before, 'and changes nothing');
+	$node->safe_psql('restored_by_pg_restore', 'DROP EXTENSION credit_ledger CASCADE');
+	$node->command_ok(\@restore, 'it restores once the ledger was dropped');
+	is_deeply(contents('restored_by_pg_restore'), $contents, 'all that was dumped, and no more');
+};
 
 $node->stop;
 done_testing();
