@@ -63,6 +63,12 @@ SELECT balance_after FROM credit_grant('told-many', 1000, 'opening');
 SELECT count(*) FROM credit_charge_many(array_fill('told-many'::text, '{1000}'), array_fill(1::bigint, '{1000}'),
   idempotency_keys => ARRAY(SELECT n::text FROM generate_series(1, 1000) n));
 SELECT status, what_to_do FROM credit_health() WHERE check_name = 'settled_by_timeout';
+-- Where so much is settled that a part of the hour tells, no more is read. Two of these were settled a quarter of an hour ago.
+INSERT INTO credit_ledger_settled (authorization_id, org_id, idempotency_key, status, amount, authorized_amount, timeout_action, created_at,
+  expires_at, settled_at, settled_by)
+SELECT 'auth-told-' || i, 'told', i, 'committed', 1, 1, 'commit', at, at, at, CASE WHEN i < 3 THEN 'timeout' ELSE 'caller' END::credit_actor
+FROM generate_series(1, 50001) i, LATERAL (VALUES (now() - CASE WHEN i < 3 THEN interval '15 minutes' ELSE '3 minutes' END)) v (at);
+SELECT status, substring(detail FROM '^.* minutes') AS told FROM credit_health() WHERE check_name = 'settled_by_timeout';
 ROLLBACK;
 
 -- Corrected in one statement, once.
