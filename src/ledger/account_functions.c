@@ -60,7 +60,7 @@ cl_account_configure(FunctionCallInfo fcinfo, clTally *tally)
 	(void) cl_account_instant(&account, GetCurrentTimestamp());
 	cl_credits_end(unit, &account);
 	cl_tally_answer(tally, false);
-	result = cl_relation_composite(unit, account.rel, &account.row);
+	result = cl_relation_composite(unit, account.rel, &account.row, fcinfo);
 	cl_unit_end(unit);
 	return result;
 }

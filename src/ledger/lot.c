@@ -330,9 +330,9 @@ lot_write(const clAccount *account, clLot *lot, TimestampTz now)
 }
 
 Datum
-cl_lot_composite(clUnit *unit, const clLot *lot)
+cl_lot_composite(clUnit *unit, const clLot *lot, FunctionCallInfo fcinfo)
 {
-	return cl_relation_composite(unit, lot_relation(unit), &lot->row);
+	return cl_relation_composite(unit, lot_relation(unit), &lot->row, fcinfo);
 }
 
 static clRelation *

@@ -60,7 +60,7 @@ extern clLot *cl_lot_make(clUnit *unit, clAccount *account, int64 lot_no, int64 
 /* Write what has changed; the instant is that of closing. */
 extern void cl_lots_store(clUnit *unit, clAccount *account, TimestampTz now);
 
-extern Datum cl_lot_composite(clUnit *unit, const clLot *lot);
+extern Datum cl_lot_composite(clUnit *unit, const clLot *lot, FunctionCallInfo fcinfo);
 
 /* Open lots that ended before an instant, of all organisations, the first to end first. */
 extern clScan *cl_lot_scan_ended(clUnit *unit, TimestampTz before);

@@ -46,7 +46,7 @@ cl_lot_configure(FunctionCallInfo fcinfo, clTally *tally)
 	cl_credits_begin(unit, &account);
 	cl_credits_end(unit, &account);
 	cl_tally_answer(tally, false);
-	result = cl_lot_composite(unit, lot);
+	result = cl_lot_composite(unit, lot, fcinfo);
 	cl_unit_end(unit);
 	return result;
 }

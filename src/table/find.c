@@ -16,12 +16,14 @@
 #include "catalog/pg_am.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "nodes/execnodes.h"
 #include "storage/bufmgr.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "table/find.h"
+#include "table/snapshot.h"
 #include "table/table.h"
 
 struct clScan
@@ -37,6 +39,7 @@ struct clScan
 	bool ended; /* an access method that is asked on begins again */
 };
 
+static void require_expected_columns(clRelation *rel, const ReturnSetInfo *result);
 static bool relation_seek_at(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys, const clPlace *place);
 static bool relation_has_block(clRelation *rel, BlockNumber block);
 static bool relation_seek(clUnit *unit, clRelation *rel, int nkeys, const clKey *keys);
@@ -103,17 +106,35 @@ cl_relation_find_and_lock(clUnit *unit, clRelation *rel, int nkeys, const clKey 
 }
 
 Datum
-cl_relation_composite(clUnit *unit, clRelation *rel, const clRow *row)
+cl_relation_composite(clUnit *unit, clRelation *rel, const clRow *row, FunctionCallInfo fcinfo)
 {
 	TupleTableSlot *slot = cl_relation_slot(unit, rel);
 	ItemPointerData tid = row->place.tid;
 	Datum composite;
 
+	require_expected_columns(rel, (ReturnSetInfo *) fcinfo->resultinfo);
 	if (!table_tuple_fetch_row_version(rel->rel, &tid, SnapshotAny, slot))
 		elog(ERROR, "row of \"%s\" is not where it was written", RelationGetRelationName(rel->rel));
 	composite = ExecFetchSlotHeapTupleDatum(slot);
 	ExecClearTuple(slot);
 	return composite;
+}
+
+static void
+require_expected_columns(clRelation *rel, const ReturnSetInfo *result)
+{
+	TupleDesc desc = RelationGetDescr(rel->rel);
+	TupleDesc expected;
+	bool differs;
+
+	if (result == NULL || !IsA(result, ReturnSetInfo) || result->expectedDesc == NULL)
+		return;
+	expected = result->expectedDesc;
+	differs = expected->natts != desc->natts;
+	for (int i = 0; !differs && i < desc->natts; i++)
+		differs = TupleDescAttr(expected, i)->atttypid != TupleDescAttr(desc, i)->atttypid;
+	if (differs)
+		cl_raise_relation_changed(rel->rel);
 }
 
 /* ------------------------------------------------------------------------

@@ -10,6 +10,8 @@
 #ifndef CL_FIND_H
 #define CL_FIND_H
 
+#include "fmgr.h"
+
 #include "table/relation.h"
 
 typedef struct clScan clScan;
@@ -49,7 +51,11 @@ extern bool cl_scan_is_ordered(const clScan *scan);
 extern bool cl_scan_next(clScan *scan, clRow *row);
 extern void cl_scan_end(clScan *scan);
 
-/* The row as a value of the table's row type, as it stands in the table. */
-extern Datum cl_relation_composite(clUnit *unit, clRelation *rel, const clRow *row);
+/*
+ * The row as a value of the table's row type, as it stands in the table.  A
+ * query that expects other columns, because it was planned before the call
+ * waited for somebody who changed the table, is 40001.
+ */
+extern Datum cl_relation_composite(clUnit *unit, clRelation *rel, const clRow *row, FunctionCallInfo fcinfo);
 
 #endif /* CL_FIND_H */

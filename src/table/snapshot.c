@@ -64,12 +64,18 @@ cl_snapshot_follow(clUnit *unit, Relation rel)
 	else if (relation_is_newer(rel, unit->snapshot) && !IsInParallelMode())
 	{
 		if (IsolationUsesXactSnapshot())
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("could not serialize access due to a change of relation \"%s\"",
-							RelationGetRelationName(rel))));
+			cl_raise_relation_changed(rel);
 		cl_snapshot_take(unit);
 	}
+}
+
+void
+cl_raise_relation_changed(Relation rel)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to a change of relation \"%s\"", RelationGetRelationName(rel))));
+	pg_unreachable();
 }
 
 /* Whether a relation's row of pg_class was written by a transaction that the snapshot does not see. */
