@@ -122,6 +122,8 @@ sweeper_start(Oid database)
 	set_option("search_path", "");
 	set_option("statement_timeout", "0");
 	set_option("synchronous_commit", "local");
+	if (GetConfigOption("transaction_timeout", true, false) != NULL) /* since PostgreSQL 17 */
+		set_option("transaction_timeout", "0");
 }
 
 static void

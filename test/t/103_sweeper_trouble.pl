@@ -2,8 +2,9 @@
 # settled is recorded, does not stop the others, and is not tried over and over; an account that somebody has locked
 # comes round; 100,000 expired holds are worked off in short transactions, while callers go on.
 #
-# Method: a trigger that raises for one organisation; a session that keeps an account locked; a backlog with callers at
-# work on the same organisations, and a look at the instants at which rows were settled.
+# Method: a trigger that raises for one organisation; a session that keeps an account locked; a database whose settings would
+# end each of its transactions; a backlog with callers at work on the same organisations, and a look at the instants at which
+# rows were settled.
 
 use strict;
 use warnings FATAL => 'all';
@@ -74,6 +75,33 @@ subtest 'an account that is locked for long' => sub {
 	$session->quit;
 	settled('and comes round');
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM credit_recent_failures() WHERE org_id = 'o-5'}), '0', 'which was no failure');
+};
+
+subtest 'settings that are meant for people' => sub {
+	my %settings = (
+		default_transaction_isolation => 'serializable',
+		default_transaction_read_only => 'on',
+		idle_in_transaction_session_timeout => '1ms',
+		lock_timeout => '1ms',
+		'plpgsql.extra_errors' => 'all',
+		search_path => 'nowhere',
+		session_replication_role => 'local',
+		standard_conforming_strings => 'off',
+		statement_timeout => '1ms');
+	$settings{transaction_timeout} = '1ms' if $node->pg_version >= 17;
+
+	$node->safe_psql('postgres', 'CREATE DATABASE people');
+	$node->safe_psql('people', q{
+		CREATE EXTENSION credit_ledger;
+		SELECT credit_grant('acme', 1000, 'g');
+		SELECT credit_authorize('acme', 1, 'c', timeout => '1 hour')});
+	$node->safe_psql('postgres', "ALTER DATABASE people SET $_ = '$settings{$_}'") foreach keys %settings;
+	local $ENV{PGOPTIONS} = join ' ', '-c default_transaction_read_only=off -c search_path=public',
+	  map { "-c $_=0" } grep { /timeout/ } keys %settings;
+	$node->safe_psql('people', 'UPDATE credit_ledger SET expires_at = now()');
+	ok($node->poll_query_until('people', q{SELECT settled_by = 'timeout' FROM credit_ledger}), 'the worker settles whatever they are');
+	ok($node->poll_query_until('people', q{SELECT count(*) > 0 FROM credit_stat WHERE operation = 'sweep'}), 'and maintains');
+	is_sound($node, 'the ledger is sound', database => 'people');
 };
 
 subtest 'a backlog of 100,000' => sub {
