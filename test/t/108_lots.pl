@@ -2,7 +2,7 @@
 # that nobody calls; a standby subtracts by its own clock and writes nothing; a clock that is set back gives nothing back;
 # the notice follows its setting; a dump carries lots.
 #
-# Method: a primary and a standby, each under a clock of its own (libfaketime), which is moved by days.
+# Method: a primary and a standby, each under a clock of its own (clock.c), which is moved by days.
 
 use strict;
 use warnings FATAL => 'all';
@@ -87,7 +87,7 @@ subtest 'the clock goes back' => sub {
 	is_sound($primary, 'the ledger is sound');
 };
 
-# A worker may have the true clock, and would see another notice.
+# The worker would open and close alerts in between.
 set_worker($primary, 'off');
 
 subtest 'the notice' => sub {
