@@ -136,7 +136,7 @@ BEGIN
       FROM %1$s e
       GROUP BY e.org_id
     ), carried AS (
-      INSERT INTO @extschema@.credit_entry_carry
+      INSERT INTO %2$s
       SELECT $1, p.org_id, p.first_no, p.last_no, p.amount, l.balance_after, coalesce(f.effective_at, f.created_at),
              coalesce(l.effective_at, l.created_at)
       FROM part p
@@ -146,7 +146,7 @@ BEGIN
       RETURNING 1
     )
     SELECT (SELECT count(*) FROM part) = (SELECT count(*) FROM carried)
-    $query$, leaf) USING leaf_name INTO is_chain;
+    $query$, leaf, '@extschema@.credit_entry_carry'::regclass) USING leaf_name INTO is_chain;
   RETURN is_chain;
 END
 $$;
@@ -213,8 +213,9 @@ BEGIN
         DELETE FROM @extschema@.credit_entry_carry c WHERE c.partition_name = leaf.name;
       END IF;
     ELSE
-      EXECUTE format('SELECT NOT EXISTS (SELECT FROM @extschema@.credit_ledger_open o WHERE o.created_at < $1) '
-                     'AND NOT EXISTS (SELECT FROM %s s WHERE s.settled_at >= $2)', leaf.relation)
+      EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s o WHERE o.created_at < $1) '
+                     'AND NOT EXISTS (SELECT FROM %s s WHERE s.settled_at >= $2)',
+                     '@extschema@.credit_ledger_open'::regclass, leaf.relation)
         USING leaf.upper_bound, made_before INTO may_go;
     END IF;
     CONTINUE WHEN NOT may_go;

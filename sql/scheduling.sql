@@ -26,7 +26,8 @@ BEGIN
 
   FOR job IN
     SELECT format('credit_ledger_%s@%s', j.name, current_database()) AS name, j.schedule,
-           format('SELECT @extschema@.credit_run_reconciliation(%stolerance => %s)', j.since, tolerance) AS command
+           format('SELECT %s(%stolerance => %s)', '@extschema@.credit_run_reconciliation', j.since, tolerance)
+             AS command
     FROM (VALUES (1, 'reconcile', reconcile_schedule, ''),
                  (2, 'reconcile_all', reconcile_all_schedule, 'since => ''-infinity'', ')
          ) j (place, name, schedule, since)
@@ -63,7 +64,11 @@ DECLARE
   removed integer := 0;
 BEGIN
   IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron') THEN
-    FOR job_id IN EXECUTE 'SELECT j.jobid FROM cron.job j WHERE j.jobname IN ($1, $2) ORDER BY j.jobid'
+    FOR job_id IN EXECUTE 'SELECT j.jobid FROM cron.job j
+                           WHERE j.jobname IN ($1, $2)
+                              OR starts_with(j.jobname, ''credit_ledger_reconcile'')
+                                 AND NOT EXISTS (SELECT FROM pg_database d WHERE d.datname = j.database)
+                           ORDER BY j.jobid'
                   USING format('credit_ledger_reconcile@%s', current_database()),
                         format('credit_ledger_reconcile_all@%s', current_database()) LOOP
       EXECUTE 'SELECT cron.unschedule($1)' USING job_id;
@@ -75,7 +80,7 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_unschedule_jobs() IS
   'takes the jobs of credit_schedule_jobs() from pg_cron, those of other users too where the caller may see them, and '
-  'returns how many';
+  'those of databases that are gone or have another name by now; returns how many';
 
 -- When the run is due that did not come yet: some time after the last run, or after somebody began to wait for one.
 CREATE FUNCTION @extschema@.credit_reconciliation_health(as_of timestamptz = NULL)

@@ -106,6 +106,10 @@ is($node->safe_psql('postgres', q{
 
 is($node->safe_psql('postgres', 'SELECT credit_unschedule_jobs(), credit_unschedule_jobs()'), '2|0', 'unscheduled');
 is($node->safe_psql('postgres', 'SELECT DISTINCT database FROM cron.job'), 'other', "the other database's jobs stay");
+is($node->safe_psql('postgres', q{
+	UPDATE cron.job SET database = 'former';
+	SELECT credit_unschedule_jobs();
+	SELECT count(*) FROM cron.job}), "2\n0", 'but not those of one that has another name by now');
 is_sound($node, 'the ledger is sound');
 $node->stop;
 
