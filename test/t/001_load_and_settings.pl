@@ -116,6 +116,24 @@ subtest 'preloaded' => sub {
 	is(time_to_live($node), '00:20:00 commit', 'the ledger works as before');
 };
 
+# With this setting every look at a catalog is as if somebody had changed it just then.
+SKIP:
+{
+	skip 'debug_discard_caches needs a server with assertions', 1
+	  unless $node->safe_psql('postgres', 'SHOW debug_assertions') eq 'on';
+	is( $node->safe_psql(
+			'postgres', q{
+			SET debug_discard_caches = 1;
+			SET statement_timeout = '120s';
+			SELECT count(*) FROM credit_grant('discard', 100, 'g', expires_at => now() + interval '1 day');
+			SELECT authorization_id AS id FROM credit_authorize('discard', 10, 'c') \gset
+			SELECT available FROM credit_commit(:'id', 6);
+			SELECT available FROM credit_refund(:'id', 'r', 2);
+			SELECT count(*) FROM credit_authorize_many('{discard,discard}', '{1,2}', '{d,e}', timeout => '1 us');
+			SELECT credit_sweep() >= 2}),
+		"1\n94\n96\n2\nt", 'calls come to their end when nothing that is looked up stays known');
+}
+
 is_sound($node, 'the ledger is sound');
 $node->stop;
 done_testing();
