@@ -147,11 +147,13 @@ AS $$
 BEGIN
   IF num_nonnulls(since, period) = 2 THEN
     RAISE invalid_parameter_value USING MESSAGE = 'either since or period can be given, not both';
+  ELSIF period < '0' THEN
+    RAISE invalid_parameter_value USING MESSAGE = format('period must not be negative: %s', period);
   END IF;
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.require_one_start(timestamptz, interval) IS
-  'raises 22023 if a window is to begin both at an instant and a period before its end';
+  'raises 22023 if a window is to begin both at an instant and a period before its end, or after its end';
 
 -- What takes long says how far it is, to whoever waits for it; where there is little to do, nobody wants to know. What
 -- the server has for that, pg_stat_progress_..., is for its own commands.

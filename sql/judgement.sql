@@ -69,36 +69,12 @@ RETURN least(greatest(value, -9223372036854775807), 9223372036854775807)::bigint
 COMMENT ON FUNCTION credit_ledger_internal.as_bigint(numeric) IS
   'makes a sum a bigint, the nearest there is: one source with absurd quantities must not stop a run';
 
-CREATE FUNCTION credit_ledger_internal.judge_campaigns(since timestamptz, until timestamptz, tolerance bigint,
-    with_findings boolean = false, of_finding bigint = NULL, of_campaign text = NULL, of_org text = NULL)
-  RETURNS SETOF @extschema@.credit_judgement LANGUAGE plpgsql STABLE PARALLEL UNSAFE
-  SET search_path = pg_catalog, pg_temp
-  SET row_security = off
-  SET jit = off
-  SET plan_cache_mode = force_custom_plan
-AS $$
-#variable_conflict use_column
-DECLARE
-  is_named constant boolean := of_campaign IS NOT NULL OR of_finding IS NOT NULL;
-  keys_removed_until constant timestamptz := (SELECT r.removed_until FROM @extschema@.credit_key_removal r);
-  -- Of campaigns that were used before, neither key nor authorization may be left.
-  known_since constant timestamptz :=
-    (SELECT least(keys_removed_until, p.until)
-     FROM credit_ledger_internal.put_away_until('credit_ledger_settled') p (until)
-     WHERE keys_removed_until IS NOT NULL AND p.until IS NOT NULL);
-BEGIN
-  PERFORM credit_ledger_internal.require_argument('tolerance', tolerance IS NULL);
-  IF tolerance < 0 THEN
-    RAISE invalid_parameter_value USING MESSAGE = format('tolerance must not be negative: %s', tolerance);
-  END IF;
-  since := coalesce(since, '-infinity');
-  until := coalesce(until, 'infinity');
-  IF since > until THEN
-    RAISE invalid_parameter_value USING
-      MESSAGE = 'since must not be after until', DETAIL = format('Window: from %s to %s.', since, until);
-  END IF;
-
-  RETURN QUERY
+-- This body is planned inside the query of judge_campaigns(), for its arguments; an error quotes that query, not this.
+CREATE FUNCTION credit_ledger_internal.judgements(since timestamptz, until timestamptz, tolerance bigint,
+    with_findings boolean, of_finding bigint, of_campaign text, of_org text, is_named boolean,
+    keys_removed_until timestamptz, known_since timestamptz)
+  RETURNS SETOF @extschema@.credit_judgement LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
   WITH usage AS MATERIALIZED (
     SELECT u.* FROM credit_ledger_internal.usage(since, until, with_findings, of_finding, of_campaign, of_org) u
 
@@ -237,6 +213,46 @@ BEGIN
   SELECT u.org_id, NULL, u.used_on, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'invalid_usage', u.detail
   FROM usage u
   WHERE u.detail IS NOT NULL;
+END;
+COMMENT ON FUNCTION credit_ledger_internal.judgements(timestamptz, timestamptz, bigint, boolean, bigint, text, text,
+    boolean, timestamptz, timestamptz) IS
+  'judges as judge_campaigns() says, whose arguments were checked; of campaigns that were used before known_since, '
+  'neither key nor authorization may be left';
+
+CREATE FUNCTION credit_ledger_internal.judge_campaigns(since timestamptz, until timestamptz, tolerance bigint,
+    with_findings boolean = false, of_finding bigint = NULL, of_campaign text = NULL, of_org text = NULL)
+  RETURNS SETOF @extschema@.credit_judgement LANGUAGE plpgsql STABLE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+  SET row_security = off
+  SET jit = off
+  SET plan_cache_mode = force_custom_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+  is_named constant boolean := of_campaign IS NOT NULL OR of_finding IS NOT NULL;
+  keys_removed_until constant timestamptz := (SELECT r.removed_until FROM @extschema@.credit_key_removal r);
+  known_since constant timestamptz :=
+    (SELECT least(keys_removed_until, p.until)
+     FROM credit_ledger_internal.put_away_until('credit_ledger_settled') p (until)
+     WHERE keys_removed_until IS NOT NULL AND p.until IS NOT NULL);
+BEGIN
+  PERFORM credit_ledger_internal.require_argument('tolerance', tolerance IS NULL);
+  IF tolerance < 0 THEN
+    RAISE invalid_parameter_value USING MESSAGE = format('tolerance must not be negative: %s', tolerance);
+  END IF;
+  since := coalesce(since, '-infinity');
+  until := coalesce(until, 'infinity');
+  IF since > until THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'since must not be after until', DETAIL = format('Window: from %s to %s.', since, until);
+  END IF;
+
+  -- What is wrong with the sources is said here, before a query that an error would quote.
+  PERFORM credit_ledger_internal.of_every_source('');
+  RETURN QUERY
+  SELECT j.*
+  FROM credit_ledger_internal.judgements(since, until, tolerance, with_findings, of_finding, of_campaign, of_org,
+                                         is_named, keys_removed_until, known_since) j;
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.judge_campaigns(timestamptz, timestamptz, bigint, boolean, bigint, text,

@@ -145,7 +145,8 @@ DECLARE
   covered timestamptz;
 BEGIN
   PERFORM credit_ledger_internal.require_argument('tolerance', tolerance IS NULL),
-          credit_ledger_internal.require_one_start(since, period);
+          credit_ledger_internal.require_one_start(since, period),
+          credit_ledger_internal.of_every_source('');
   since := credit_ledger_internal.window_start(since, until, period);
   PERFORM credit_ledger_internal.reconciliation_lock();
   covered := (SELECT max(r.covered_until) FROM @extschema@.credit_reconciliation_run r);

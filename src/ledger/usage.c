@@ -24,7 +24,12 @@
 
 PG_FUNCTION_INFO_V1(credit_usage);
 
+/* How the query begins that read_usage() makes. */
+#define QUERY_OF_USAGE "WITH used AS MATERIALIZED ("
+
+static void read_usage(FunctionCallInfo fcinfo, DestReceiver *dest);
 static ParamListInfo arguments_as_params(FunctionCallInfo fcinfo);
+static char *context_without_query(char *context);
 
 /*
  * usage(since, until, with_findings, of_finding, of_campaign, of_org):
@@ -34,15 +39,38 @@ Datum
 credit_usage(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	SPIExecuteOptions options = {.read_only = true, .params = arguments_as_params(fcinfo)};
+	MemoryContext caller = CurrentMemoryContext;
+	DestReceiver *dest;
+
+	InitMaterializedSRF(fcinfo, 0);
+	dest = CreateDestReceiver(DestTuplestore);
+	SetTuplestoreDestReceiverParams(dest, rsinfo->setResult, rsinfo->econtext->ecxt_per_query_memory,
+									false, NULL, NULL);
+	PG_TRY();
+	{
+		read_usage(fcinfo, dest);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		error->context = context_without_query(error->context);
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	return (Datum) 0;
+}
+
+static void
+read_usage(FunctionCallInfo fcinfo, DestReceiver *dest)
+{
+	SPIExecuteOptions options = {.read_only = true, .params = arguments_as_params(fcinfo), .dest = dest};
 	Oid user;
 	int security;
 	int settings;
-
-	InitMaterializedSRF(fcinfo, 0);
-	options.dest = CreateDestReceiver(DestTuplestore);
-	SetTuplestoreDestReceiverParams(options.dest, rsinfo->setResult, rsinfo->econtext->ecxt_per_query_memory,
-									false, NULL, NULL);
 
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(GetOuterUserId(), security | SECURITY_LOCAL_USERID_CHANGE);
@@ -54,7 +82,23 @@ credit_usage(PG_FUNCTION_ARGS)
 	SPI_finish();
 	AtEOXact_GUC(false, settings);
 	SetUserIdAndSecContext(user, security);
-	return (Datum) 0;
+}
+
+/*
+ * A source that fails is somebody else's, and the error that says why must not go under in a query of ours that it
+ * quotes: what is kept is what the source called.
+ */
+static char *
+context_without_query(char *context)
+{
+	char *query = context != NULL ? strstr(context, QUERY_OF_USAGE) : NULL;
+
+	if (query == NULL)
+		return context;
+	while (query > context && query[-1] != '\n')
+		query--;
+	*query = '\0';
+	return psprintf("%sreading of usage sources", context);
 }
 
 static ParamListInfo

@@ -37,6 +37,7 @@ SELECT array_agg(entry_no) FROM credit_statement('statement', since => '2026-01-
 SELECT array_agg(entry_no) FROM credit_statement('statement', until => '2026-01-05Z', period => '2 days');
 SELECT count(*) FROM credit_statement('statement', period => '0');
 SELECT * FROM credit_statement('statement', since => '2026-01-03Z', period => '2 days');
+SELECT * FROM credit_statement('statement', period => '-2 days');
 SELECT array_agg(entry_no) FROM credit_statement('statement', until => '2026-01-03Z');
 SELECT array_agg(entry_no) FROM credit_statement('statement', until => '2026-01-03 00:00:00.000001Z');
 SELECT array_agg(entry_no) FROM credit_statement('statement', '2026-01-03Z', '2026-01-05Z');

@@ -59,6 +59,10 @@ DROP VIEW sent;
 CREATE VIEW sent AS
 SELECT org_id::text, campaign_id::text, sent_at AT TIME ZONE 'UTC' AS used_at, (1 / (status <> 'bounced')::integer)::bigint AS quantity FROM sends;
 SELECT pg_temp.refusal('SELECT credit_run_reconciliation()');
+-- The error does not go under in queries that it quotes.
+\unset SHOW_CONTEXT
+SELECT * FROM credit_reconcile();
+\set SHOW_CONTEXT never
 SELECT (SELECT count(*) FROM credit_reconciliation_run) AS runs, (SELECT count(*) FROM credit_finding) AS findings,
        (SELECT count(*) FROM credit_alert) AS alerts;
 CREATE OR REPLACE VIEW sent AS
