@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass, field, replace
 
 from counting import counting
+from router import router
 from server import median_of, percentile, pgbench, psql, value
 
 ORGANISATIONS = 10000
@@ -426,4 +427,5 @@ CASES = {
     "verify": verify,
     "reconciliation": reconciliation,
     "counting": counting,
+    "router": router,
 }

@@ -27,6 +27,10 @@ TITLES = {
     "verify": "credit_verify of an organisation with 500,000 entries",
     "reconciliation": "reconciliation of a day, by itself and after nineteen others",
     "counting": "authorize + commit in one session, with and without the counters",
+    "router_1": "credit_charge through a router: 1 client, 10,000 organisations",
+    "router_16": "credit_charge through a router: 16 clients, 10,000 organisations",
+    "router_shards": "authorize + commit through a router: 16 clients, 10,000 organisations",
+    "router_removal": "credit_shard_remove of half of 10,000 organisations",
 }
 
 
@@ -106,6 +110,10 @@ COMPARISONS = [
     Comparison("reconciliation", "ms", "twenty_days", "day"),
     Comparison("counting", "instructions/pair", "counted", "not counted", at_most=1.01),
     Comparison("counting", "instructions/pair", "counted, watched", "counted"),
+    *(Comparison(f"router_{clients}", metric, "router, 1 shard", "direct")
+      for clients in (1, 16) for metric in ("calls/s", "p50 ms", "p99 ms", "CPU us/call of the shard")),
+    *(Comparison("router_shards", "pairs/s", side, "direct") for side in ("router, 1 shard", "router, 2 shards", "router, 4 shards")),
+    Comparison("router_removal", "ms/1,000 accounts", "100 a call", "10,000 a call"),
 ]
 
 

@@ -1,12 +1,15 @@
-"""The throwaway server that scripts/with-server started, through its own clients: psql and pgbench."""
+"""The throwaway server that scripts/with-server started, through its own clients: psql and pgbench; and more of its kind."""
 
 import contextlib
 import itertools
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import tempfile
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +25,34 @@ class PgbenchResult:
     latencies_ms: list      # of each script execution, sorted
     statements_ms: list     # the average of each SQL statement of the script, in its order
     cpu_us: float           # processor time of the server a script execution
+    cpu_us_of: list         # that of each of the servers
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server beside the one of scripts/with-server, which removes it in the end."""
+    directory: str
+    connection: str
+
+
+def start_server(name, port):
+    """The first one serves as template of the others: that is faster than initdb."""
+    home = Path(os.environ["PGDATA"]).parent
+    directory = home / name
+    if not (home / "template").exists():
+        _run(["initdb", "--auth=trust", "--no-sync", "--locale=C.UTF-8", "--encoding=UTF8", str(home / "template")], None, {})
+    shutil.copytree(home / "template", directory, copy_function=shutil.copy)
+    with open(directory / "postgresql.conf", "a") as settings:
+        settings.write((HERE / "postgresql.conf").read_text())
+        settings.write(f"""
+            listen_addresses = ''
+            unix_socket_directories = '{os.environ["PGHOST"]}'
+            port = {port}
+            shared_buffers = 256MB
+            max_wal_size = 4GB
+            max_connections = 200""")
+    _run(["pg_ctl", "start", "--wait", "--silent", f"--pgdata={directory}", f"--log={home / name}.log"], None, {})
+    return Server(str(directory), f"host={os.environ['PGHOST']} port={port}")
 
 
 def psql(database, sql=None, file=None, search_path=None, **variables):
@@ -39,26 +70,38 @@ def value(database, sql, search_path=None):
     return psql(database, sql, search_path=search_path)[0][0]
 
 
-def pgbench(database, script, clients, search_path, settings=None, seconds=None, transactions=None, **variables):
-    """Runs a script of pgbench/ for so many seconds, or so many transactions a client."""
+def pgbench(database, script, clients, search_path, settings=None, seconds=None, transactions=None, servers=None, settling=0,
+            **variables):
+    """Runs a script of pgbench/ for so many seconds, or so many transactions a client. What happens in the first seconds,
+    settling, does not count. The processor time is that of the servers in these directories, by default of the one of
+    scripts/with-server."""
+    servers = servers or [os.environ["PGDATA"]]
+    start = {}
+
+    def begin():
+        start.update(time=time.time(), cpu=[_cpu_seconds(server) for server in servers])
+
     with tempfile.TemporaryDirectory() as directory:
         command = ["pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", str(min(clients, os.cpu_count())),
                    "-f", str(HERE / "pgbench" / script), "-D", f"run={next(_runs)}", "-D", "n=0",
                    "-r", "-l", f"--log-prefix={directory}/log"]
-        command += ["-T", str(seconds)] if seconds else ["-t", str(transactions)]
+        command += ["-T", str(settling + seconds)] if seconds else ["-t", str(transactions)]
         for name, setting in variables.items():
             command += ["-D", f"{name}={setting}"]
-        cpu_before = _cpu_seconds()
+        timer = threading.Timer(settling, begin)
+        timer.start() if settling else begin()
         output = _run(command + [database], search_path, settings or {})
-        cpu = _cpu_seconds() - cpu_before
-        latencies = sorted(int(line.split()[2]) / 1000
-                           for log in Path(directory).iterdir() for line in log.read_text().splitlines())
+        cpu = [_cpu_seconds(server) - before for server, before in zip(servers, start["cpu"], strict=True)]
+        executions = [[int(field) for field in line.split()]
+                      for log in Path(directory).iterdir() for line in log.read_text().splitlines()]
+    latencies = sorted(fields[2] / 1000 for fields in executions if fields[4] + fields[5] / 1e6 >= start["time"])
     statements = re.findall(r"^ +([0-9.]+) +[0-9]+ +(\S)", output, re.MULTILINE)
     return PgbenchResult(
-        per_second=float(re.search(r"^tps = ([0-9.]+)", output, re.MULTILINE)[1]),
+        per_second=len(latencies) / seconds if settling else float(re.search(r"^tps = ([0-9.]+)", output, re.MULTILINE)[1]),
         latencies_ms=latencies,
         statements_ms=[float(ms) for ms, first in statements if first != "\\"],
-        cpu_us=cpu * 1e6 / len(latencies))
+        cpu_us=sum(cpu) * 1e6 / len(latencies),
+        cpu_us_of=[seconds * 1e6 / len(latencies) for seconds in cpu])
 
 
 def percentile(ordered, percent):
@@ -69,9 +112,9 @@ def median_of(repetitions, measure):
     return statistics.median(measure() for _ in range(repetitions))
 
 
-def _cpu_seconds():
+def _cpu_seconds(directory):
     """Processor time that the postmaster's children, running and ended, have used so far; see proc(5)."""
-    postmaster = Path(os.environ["PGDATA"], "postmaster.pid").read_text().split()[0]
+    postmaster = Path(directory, "postmaster.pid").read_text().split()[0]
     while True:
         ended = _ticks_of_ended_children(postmaster)
         running = 0

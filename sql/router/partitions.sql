@@ -21,6 +21,7 @@ CREATE TABLE credit_router_internal.moved (
 );
 COMMENT ON TABLE credit_router_internal.moved IS 'organisations that are not where their hash says';
 SELECT pg_extension_config_dump('credit_router_internal.moved', '');
+CREATE INDEX moved_hash_idx ON credit_router_internal.moved (hash);
 
 CREATE FUNCTION credit_router_internal.organisation_hash(org_id text)
   RETURNS integer LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'credit_organisation_hash';
@@ -33,14 +34,33 @@ COMMENT ON FUNCTION credit_router_internal.authorization_hash(text) IS
   'the hash of the organisation that an authorization belongs to; NULL for identifiers that were imported';
 
 -- PL/Proxy takes the last bits of what these answer. What is NULL or nowhere goes to the first shard, which refuses it
--- in the ledger's words.
+-- in the ledger's words. They are in PL/pgSQL, which keeps their plans for the next call.
+
+CREATE FUNCTION credit_router_internal.partitions_of_organisations(org_ids text[])
+  RETURNS integer[] LANGUAGE plpgsql STABLE PARALLEL UNSAFE SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN ARRAY(SELECT coalesce(m.shard, credit_router_internal.organisation_hash(o.org_id), 0)
+               FROM unnest(org_ids) WITH ORDINALITY o (org_id, ord)
+               LEFT JOIN credit_router_internal.moved m ON m.org_id = o.org_id COLLATE "C"
+               ORDER BY o.ord);
+END
+$$;
+COMMENT ON FUNCTION credit_router_internal.partitions_of_organisations(text[]) IS
+  'tells where calls for organisations go';
 
 CREATE FUNCTION credit_router_internal.partition_of(org_id text)
-  RETURNS integer LANGUAGE sql STABLE PARALLEL UNSAFE SECURITY DEFINER
+  RETURNS integer LANGUAGE plpgsql STABLE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
-RETURN coalesce((SELECT m.shard FROM credit_router_internal.moved m WHERE m.org_id = partition_of.org_id COLLATE "C"),
-                credit_router_internal.organisation_hash(partition_of.org_id), 0);
-COMMENT ON FUNCTION credit_router_internal.partition_of(text) IS 'where calls for an organisation go';
+AS $$
+BEGIN
+  RETURN coalesce((SELECT m.shard FROM credit_router_internal.moved m
+                   WHERE m.org_id = partition_of.org_id COLLATE "C"),
+                  credit_router_internal.organisation_hash(partition_of.org_id), 0);
+END
+$$;
+COMMENT ON FUNCTION credit_router_internal.partition_of(text) IS 'tells where calls for an organisation go';
 
 CREATE FUNCTION credit_router_internal.partitions()
   RETURNS SETOF integer LANGUAGE sql STABLE PARALLEL UNSAFE SECURITY DEFINER
@@ -70,38 +90,27 @@ CREATE FUNCTION credit_router_internal.find(i_authorization_ids text[])
 $$;
 COMMENT ON FUNCTION credit_router_internal.find(text[]) IS 'on which shard authorizations are, found by asking all';
 
-CREATE FUNCTION credit_router_internal.hash_is_enough(authorization_id text)
-  RETURNS boolean LANGUAGE sql STABLE PARALLEL UNSAFE SECURITY DEFINER
+CREATE FUNCTION credit_router_internal.unclear(authorization_ids text[])
+  RETURNS text[] LANGUAGE plpgsql STABLE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
-RETURN NOT EXISTS (SELECT FROM credit_router_internal.moved m
-                   WHERE m.hash = credit_router_internal.authorization_hash(hash_is_enough.authorization_id))
-  AND credit_router_internal.authorization_hash(hash_is_enough.authorization_id) IS NOT NULL;
-COMMENT ON FUNCTION credit_router_internal.hash_is_enough(text) IS
-  'whether an identifier says where its authorization is: it was not imported, and no organisation of that hash moved';
-
-CREATE FUNCTION credit_router_internal.partition_of_authorization(authorization_id text)
-  RETURNS integer LANGUAGE sql VOLATILE PARALLEL UNSAFE
-RETURN coalesce(CASE WHEN credit_router_internal.hash_is_enough(partition_of_authorization.authorization_id)
-                     THEN credit_router_internal.authorization_hash(partition_of_authorization.authorization_id)
-                     ELSE (SELECT min(f.shard)
-                           FROM credit_router_internal.find(ARRAY[partition_of_authorization.authorization_id]) f)
-                END, 0);
-COMMENT ON FUNCTION credit_router_internal.partition_of_authorization(text) IS
-  'where calls for an authorization go: its identifier says it, or all shards are asked';
-
-CREATE FUNCTION credit_router_internal.partitions_of_organisations(org_ids text[])
-  RETURNS integer[] LANGUAGE sql STABLE PARALLEL UNSAFE
-RETURN ARRAY(SELECT credit_router_internal.partition_of(o.org_id)
-             FROM unnest(partitions_of_organisations.org_ids) WITH ORDINALITY o (org_id, ord) ORDER BY o.ord);
-COMMENT ON FUNCTION credit_router_internal.partitions_of_organisations(text[]) IS 'partition_of for each';
+AS $$
+BEGIN
+  RETURN ARRAY(SELECT a.id FROM unnest(authorization_ids) a (id)
+               WHERE credit_router_internal.authorization_hash(a.id) IS NULL
+                  OR EXISTS (SELECT FROM credit_router_internal.moved m
+                             WHERE m.hash = credit_router_internal.authorization_hash(a.id)));
+END
+$$;
+COMMENT ON FUNCTION credit_router_internal.unclear(text[]) IS
+  'tells which identifiers do not say where their authorizations are: imported ones, and those of a hash of which an '
+  'organisation moved';
 
 CREATE FUNCTION credit_router_internal.partitions_of_authorizations(authorization_ids text[])
   RETURNS integer[] LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  unclear constant text[] := ARRAY(SELECT a.id FROM unnest(authorization_ids) a (id)
-                                   WHERE NOT credit_router_internal.hash_is_enough(a.id));
+  unclear constant text[] := credit_router_internal.unclear(authorization_ids);
   found jsonb := '{}';
 BEGIN
   IF cardinality(unclear) > 0 THEN
@@ -113,7 +122,18 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION credit_router_internal.partitions_of_authorizations(text[]) IS
-  'partition_of_authorization for each, with one question to the shards';
+  'tells where calls for authorizations go: their identifiers say it, or all shards are asked, once';
+
+CREATE FUNCTION credit_router_internal.partition_of_authorization(authorization_id text)
+  RETURNS integer LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN (credit_router_internal.partitions_of_authorizations(ARRAY[authorization_id]))[1];
+END
+$$;
+COMMENT ON FUNCTION credit_router_internal.partition_of_authorization(text) IS
+  'tells where calls for an authorization go';
 
 CREATE FUNCTION credit_router_internal.find_finding(i_finding_id bigint)
   RETURNS TABLE (shard integer) LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
