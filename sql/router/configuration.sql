@@ -21,6 +21,27 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION credit_router_internal.options_of(text) IS 'the key words of a connection string';
 
+-- A server that is there already gets new options, so that what somebody else made of it stays: user mappings, say.
+CREATE FUNCTION credit_router_internal.set_server(server text, wrapper text, options text)
+  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  old_options constant text := (
+    SELECT string_agg(format('DROP %I', o.option_name), ', ')
+    FROM pg_foreign_server s, pg_options_to_table(s.srvoptions) o WHERE s.srvname = server);
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_foreign_server s WHERE s.srvname = server) THEN
+    EXECUTE format('CREATE SERVER %I FOREIGN DATA WRAPPER %I', server, wrapper)
+            || coalesce(' OPTIONS (' || options || ')', '');
+  ELSIF concat(old_options, options) <> '' THEN
+    EXECUTE format('ALTER SERVER %I OPTIONS (%s)', server, concat_ws(', ', old_options, options));
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION credit_router_internal.set_server(text, text, text) IS
+  'makes a foreign server, or gives it these options instead of those it has';
+
 -- The tables of a shard, as children of the router's: what reads them is passed on with its conditions.
 CREATE FUNCTION credit_router_internal.attach_tables(shard integer, connection text)
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -29,16 +50,14 @@ AS $$
 DECLARE
   server constant text := 'credit_router_' || shard;
   home constant text := '@extschema@';
-  option record;
   name text;
 BEGIN
-  EXECUTE format('CREATE SERVER %I FOREIGN DATA WRAPPER postgres_fdw', server);
-  EXECUTE format('CREATE USER MAPPING FOR PUBLIC SERVER %I OPTIONS (password_required ''false'')', server);
-  FOR option IN SELECT o.key, o.value FROM credit_router_internal.options_of(connection) o LOOP
-    EXECUTE CASE WHEN option.key = 'user'
-                 THEN format('ALTER USER MAPPING FOR PUBLIC SERVER %I OPTIONS (ADD user %L)', server, option.value)
-                 ELSE format('ALTER SERVER %I OPTIONS (ADD %I %L)', server, option.key, option.value) END;
-  END LOOP;
+  PERFORM credit_router_internal.set_server(server, 'postgres_fdw',
+    (SELECT string_agg(format('%I %L', o.key, o.value), ', ') FROM credit_router_internal.options_of(connection) o
+     WHERE o.key <> 'user'));
+  EXECUTE format('DROP USER MAPPING IF EXISTS FOR PUBLIC SERVER %I', server);
+  EXECUTE format('CREATE USER MAPPING FOR PUBLIC SERVER %I OPTIONS (password_required ''false''%s)', server,
+    (SELECT format(', user %L', o.value) FROM credit_router_internal.options_of(connection) o WHERE o.key = 'user'));
   FOR name IN
     SELECT c.relname
     FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
@@ -46,13 +65,35 @@ BEGIN
       AND e.extname = 'credit_ledger_router'
     WHERE c.relkind = 'r' AND c.relnamespace = e.extnamespace ORDER BY c.relname
   LOOP
-    EXECUTE format('CREATE FOREIGN TABLE credit_router_internal.%I () INHERITS (@extschema@.%I) SERVER %I '
+    EXECUTE format('CREATE FOREIGN TABLE IF NOT EXISTS credit_router_internal.%I () INHERITS (@extschema@.%I) SERVER %I '
                    'OPTIONS (schema_name %L, table_name %L)', name || '_' || shard, name, server,
                    (parse_ident(home))[1], name);
   END LOOP;
 END
 $$;
 COMMENT ON FUNCTION credit_router_internal.attach_tables(integer, text) IS 'makes the tables of a shard readable here';
+
+CREATE FUNCTION credit_router_internal.detach_tables(server text)
+  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  child regclass;
+BEGIN
+  FOR child IN
+    SELECT t.ftrelid::regclass
+    FROM pg_foreign_table t
+    JOIN pg_foreign_server s ON s.oid = t.ftserver AND s.srvname = server
+    JOIN pg_class c ON c.oid = t.ftrelid AND c.relnamespace = 'credit_router_internal'::regnamespace
+  LOOP
+    EXECUTE format('DROP FOREIGN TABLE %s', child);
+  END LOOP;
+  EXECUTE format('DROP USER MAPPING IF EXISTS FOR PUBLIC SERVER %I', server);
+  EXECUTE format('DROP SERVER %I', server);
+END
+$$;
+COMMENT ON FUNCTION credit_router_internal.detach_tables(text) IS
+  'removes the tables of a database that is no shard''s any more, unless somebody else uses its server';
 
 -- The databases, each under the first number that it is given as.
 CREATE VIEW credit_router_internal.database AS
@@ -99,9 +140,8 @@ BEGIN
   FROM credit_router_internal.partition p;
   EXECUTE format('ALTER DATABASE %I SET statement_timeout = %L', current_database(), seconds + 2 || 's');
   FOREACH server IN ARRAY '{credit_router,credit_router_ask}'::text[] LOOP
-    EXECUTE format('DROP SERVER IF EXISTS %I CASCADE', server);
-    EXECUTE format('CREATE SERVER %I FOREIGN DATA WRAPPER plproxy OPTIONS (%s)', server, options);
-    EXECUTE format('CREATE USER MAPPING FOR PUBLIC SERVER %I', server);
+    PERFORM credit_router_internal.set_server(server, 'plproxy', options);
+    EXECUTE format('CREATE USER MAPPING IF NOT EXISTS FOR PUBLIC SERVER %I', server);
     EXECUTE format('GRANT USAGE ON FOREIGN SERVER %I TO PUBLIC', server);
   END LOOP;
 
@@ -118,18 +158,14 @@ BEGIN
   END IF;
 
   -- Tables that are attached already stay: with many shards all would take their time.
-  FOR server IN
-    SELECT s.srvname FROM pg_foreign_server s
-    WHERE s.srvname ~ '^credit_router_[0-9]+$'
-      AND NOT EXISTS (SELECT FROM credit_router_internal.database d
-                      WHERE s.srvname = 'credit_router_' || d.shard
-                        AND format('%s %s', s.srvname, d.connection) = ANY (before))
-  LOOP
-    EXECUTE format('DROP SERVER %I CASCADE', server);
-  END LOOP;
+  PERFORM credit_router_internal.detach_tables(s.srvname)
+  FROM pg_foreign_server s
+  WHERE s.srvname ~ '^credit_router_[0-9]+$'
+    AND NOT EXISTS (SELECT FROM credit_router_internal.database d WHERE s.srvname = 'credit_router_' || d.shard);
   PERFORM credit_router_internal.attach_tables(d.shard, d.connection)
   FROM credit_router_internal.database d
-  WHERE NOT EXISTS (SELECT FROM pg_foreign_server s WHERE s.srvname = 'credit_router_' || d.shard);
+  WHERE NOT EXISTS (SELECT FROM pg_foreign_server s WHERE s.srvname = 'credit_router_' || d.shard)
+     OR format('credit_router_%s %s', d.shard, d.connection) <> ALL (before);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_router_configure(text[], interval) IS
@@ -180,7 +216,7 @@ BEGIN
     JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
       AND e.extname = 'credit_ledger_router'
     WHERE CASE WHEN p.pronamespace = 'credit_router_internal'::regnamespace
-               THEN p.proname NOT LIKE 'credit\_%' AND p.proname NOT IN ('grant_on_shards', 'attach_tables', 'claims')
+               THEN p.proname NOT LIKE 'credit\_%' AND p.proname NOT IN ('grant_on_shards', 'set_server', 'attach_tables', 'detach_tables', 'claims')
                  OR regexp_replace(p.proname, '_whole$', '') = ANY (functions)
                ELSE p.proname = ANY (functions) END
   UNION ALL

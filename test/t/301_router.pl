@@ -51,6 +51,11 @@ fails_with($server, '22023', "SELECT credit_router_configure('{}')", 'no shard',
 fails_with($server, '22023', "SELECT credit_router_configure('{host=x password=y}')", 'a password that all can read', %router);
 is((configure(@shards))[0], 0, 'two shards');
 is((configure(@shards))[0], 0, 'again');
+$server->safe_psql('router', q{CREATE ROLE guest; CREATE USER MAPPING FOR guest SERVER credit_router OPTIONS (user 'nobody');
+	CREATE FOREIGN TABLE theirs (org_id text) SERVER credit_router_0 OPTIONS (table_name 'credit_account')});
+is((configure(map { "$_ application_name=router" } @shards))[0], 0, 'in other words');
+is($server->safe_psql('router', q{SELECT count(*), (SELECT count(*) FROM pg_user_mappings WHERE usename = 'guest') FROM theirs}), '0|1',
+	'what somebody else made of a shard\'s server stays');
 
 # ----------------------------------------------------------------------
 # What is generated

@@ -37,11 +37,13 @@ append_to_file("$directory/servers", join "\n",
 	'standbys=(' . join(' ', map { "'" . connection($_) . "'" } @standbys) . ')',
 	"routers=('" . connection($router) . "' '" . connection($other_router) . "')", "timeout='5 seconds'", '');
 
-sub double_shards
+sub double_shards { return double_shards_by('servers', @_) }
+
+sub double_shards_by
 {
-	my ($step, @arguments) = @_;
+	my ($file, $step, @arguments) = @_;
 	my ($said, $errors) = ('', '');
-	my $done = IPC::Run::run([ 'scripts/double-shards', "$directory/servers", $step, @arguments ], '>', \$said, '2>', \$errors);
+	my $done = IPC::Run::run([ 'scripts/double-shards', "$directory/$file", $step, @arguments ], '>', \$said, '2>', \$errors);
 
 	note($said, $errors);
 	return $done ? $said : undef;
@@ -72,17 +74,24 @@ for my $number (0 .. 1)
 	$standby->append_conf('postgresql.conf', 'port = ' . $standby->port . "\nunix_socket_directories = '" . $standby->host . "'");
 	$standby->start;
 }
+append_to_file("$directory/one", slurp_file("$directory/servers") . "shards=(\"\${shards[0]}\")\nstandbys=(\"\${standbys[0]}\")\n");
+append_to_file("$directory/swapped", slurp_file("$directory/servers") . "standbys=(\"\${standbys[1]}\" \"\${standbys[0]}\")\n");
+ok(!defined double_shards('standby', 1, $standbys[0]->data_dir), 'the copy of another shard is none of this one');
+ok(!defined double_shards_by('one', 'split'), 'a file that does not know all shards');
+ok(!defined double_shards_by('swapped', 'split'), 'or which standby is whose');
+is($_->safe_psql('postgres', 'SELECT of FROM credit_shard'), '2', 'and nothing is given up') for @shards;
 ok(defined double_shards('announce'), 'the routers are told');
 is($router->safe_psql('postgres', 'SELECT count(*) FROM credit_worker_status()'), '2', 'there are two databases still');
 ok(!defined double_shards('remove'), 'nothing is removed before all are there');
 kill_every_process($other_router);
 answered(100);
-ok(!defined double_shards('split', 0), 'a router is killed: it cannot be told that the first shard is split');
+ok(!defined double_shards('split', 0), 'a router is killed: nothing is split that it could not be told of');
 answered(100);
 $other_router->start;
 like(double_shards('split', 0), qr/shard 0 is split/, 'it is back, and told');
 answered(100);
 kill_server($shards[1]);
+$shards[1]->safe_psql('postgres', 'SELECT credit_shard_configure(1, 4)');    # and the script, after its first step
 like(double_shards('split'), qr/shard 0 is split\n.*shard 1 is split/s, 'a shard was killed; all are split');
 answered(100);
 ok(defined double_shards('remove'), 'what is not theirs is removed');
