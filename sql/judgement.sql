@@ -25,23 +25,27 @@ COMMENT ON TYPE @extschema@.credit_judgement IS
 
 -- since and until: the window. with_findings: the campaigns of open findings, too; of_finding: those of this finding.
 -- of_campaign, of_org: this campaign, of this organisation or of all.
-CREATE FUNCTION credit_ledger_internal.touched_campaigns(since timestamptz, until timestamptz, with_findings boolean,
+CREATE FUNCTION credit_ledger_internal.campaign_charges(since timestamptz, until timestamptz, with_findings boolean,
     of_finding bigint, of_campaign text, of_org text)
-  RETURNS SETOF credit_ledger_internal.campaign LANGUAGE sql STABLE PARALLEL SAFE
+  RETURNS SETOF credit_ledger_internal.campaign_charge LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-  SELECT l.org_id, coalesce(l.campaign_id, l.idempotency_key)
+  SELECT l.org_id, coalesce(l.campaign_id, l.idempotency_key), true, NULL::date,
+         coalesce(l.campaign_id = l.idempotency_key, true),
+         CASE l.status WHEN 'committed' THEN l.amount ELSE 0 END, NULL::bigint, l.refunded_amount
   FROM @extschema@.credit_ledger_settled l
   WHERE l.settled_at >= since AND l.settled_at < until
   UNION ALL
-  SELECT o.org_id, coalesce(o.campaign_id, o.idempotency_key)
+  SELECT o.org_id, coalesce(o.campaign_id, o.idempotency_key), o.created_at >= since AND o.created_at < until, NULL,
+         coalesce(o.campaign_id = o.idempotency_key, true), coalesce(o.committed_amount, 0), o.amount, 0
   FROM @extschema@.credit_ledger_open o
-  WHERE o.created_at >= since AND o.created_at < until
   UNION ALL
-  SELECT f.org_id, f.campaign_id
+  -- What was charged for a day is charged to its name: a finding knows the day.
+  SELECT f.org_id, f.campaign_id, f.finding_id = of_finding OR with_findings AND f.resolution IS NULL, f.used_on,
+         NULL, NULL, NULL, NULL
   FROM credit_ledger_internal.finding_campaign f
-  WHERE f.finding_id = of_finding OR with_findings AND f.resolution IS NULL
+  WHERE f.finding_id = of_finding OR with_findings AND f.resolution IS NULL OR f.used_on IS NOT NULL
   UNION ALL
-  SELECT k.org_id, of_campaign COLLATE "C"
+  SELECT k.org_id, of_campaign COLLATE "C", true, NULL, NULL, NULL, NULL, NULL
   FROM (SELECT i.org_id FROM @extschema@.credit_idempotency i
         WHERE i.idempotency_key = of_campaign AND i.operation = 'authorize'
         UNION ALL
@@ -59,9 +63,10 @@ BEGIN ATOMIC
           AND coalesce(l.campaign_id, l.idempotency_key) = of_campaign) k
   WHERE of_campaign IS NOT NULL AND (of_org IS NULL OR k.org_id = of_org);
 END;
-COMMENT ON FUNCTION credit_ledger_internal.touched_campaigns(timestamptz, timestamptz, boolean, bigint, text, text) IS
-  'lists the campaigns with an authorization that was settled in a window, or made in it and is open; of open '
-  'findings, or of one; of one name. Some of them twice';
+COMMENT ON FUNCTION credit_ledger_internal.campaign_charges(timestamptz, timestamptz, boolean, bigint, text, text) IS
+  'lists the authorizations that were settled in a window, which are to be judged; all that are open, to be judged '
+  'if they were made in it; the campaigns of open findings, of one finding, or of one name; and the days that findings '
+  'were about. A campaign may come many times';
 
 CREATE FUNCTION credit_ledger_internal.as_bigint(value numeric)
   RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -70,25 +75,18 @@ COMMENT ON FUNCTION credit_ledger_internal.as_bigint(numeric) IS
   'makes a sum a bigint, the nearest there is: one source with absurd quantities must not stop a run';
 
 -- This body is planned inside the query of judge_campaigns(), for its arguments; an error quotes that query, not this.
+-- Of a run's two million campaigns nearly all are balanced: unless they are wanted, they are only counted.
 CREATE FUNCTION credit_ledger_internal.judgements(since timestamptz, until timestamptz, tolerance bigint,
-    with_findings boolean, of_finding bigint, of_campaign text, of_org text, is_named boolean,
+    with_findings boolean, with_balanced boolean, of_finding bigint, of_campaign text, of_org text, is_named boolean,
     keys_removed_until timestamptz, known_since timestamptz)
   RETURNS SETOF @extschema@.credit_judgement LANGUAGE sql STABLE PARALLEL UNSAFE
 BEGIN ATOMIC
+  -- Usage, with the charges that settled in the window and those that are open.
   WITH usage AS MATERIALIZED (
     SELECT u.* FROM credit_ledger_internal.usage(since, until, with_findings, of_finding, of_campaign, of_org) u
 
-  -- The authorizations of these campaigns: what settled in the window, what is open, and what settled at other times,
-  -- which is found by the keys. A key of which the ledger has no authorization was put away with a partition.
-  ), settled AS MATERIALIZED (
-    SELECT l.authorization_id, l.org_id, coalesce(l.campaign_id, l.idempotency_key) AS campaign_id, l.idempotency_key,
-           l.status, l.amount, l.refunded_amount
-    FROM @extschema@.credit_ledger_settled l
-    WHERE l.settled_at >= since AND l.settled_at < until
-  ), open AS MATERIALIZED (
-    SELECT o.authorization_id, o.org_id, coalesce(o.campaign_id, o.idempotency_key) AS campaign_id,
-           o.amount, coalesce(o.committed_amount, 0) AS charged
-    FROM @extschema@.credit_ledger_open o
+  -- What settled at other times is found by the keys. A key of which the ledger has no authorization was put away with
+  -- a partition.
   ), key AS (
     SELECT u.org_id, u.campaign_id, i.authorization_id
     FROM usage u
@@ -98,7 +96,7 @@ BEGIN ATOMIC
       WHERE i.idempotency_key = u.campaign_id AND i.org_id = u.org_id AND i.operation = 'authorize'
         AND coalesce(i.campaign_id, i.idempotency_key) = u.campaign_id
       OFFSET 0) i
-    WHERE NOT EXISTS (SELECT FROM settled s WHERE s.org_id = u.org_id AND s.idempotency_key = u.campaign_id)
+    WHERE NOT u.has_own_key
     UNION ALL
     SELECT u.org_id, u.campaign_id, i.authorization_id
     FROM usage u
@@ -108,29 +106,22 @@ BEGIN ATOMIC
       WHERE i.campaign_id = u.campaign_id AND i.org_id = u.org_id AND i.campaign_id <> i.idempotency_key
         AND i.operation = 'authorize'
       OFFSET 0) i
-  ), settled_elsewhere AS (
-    SELECT k.org_id, k.campaign_id, l.authorization_id, l.status, l.amount, l.refunded_amount
+    WHERE EXISTS (SELECT FROM @extschema@.credit_idempotency i WHERE i.campaign_id <> i.idempotency_key)
+  ), elsewhere AS (
+    SELECT k.org_id, k.campaign_id, count(*) AS authorizations,
+           sum(CASE l.status WHEN 'committed' THEN l.amount ELSE 0 END) AS charged,
+           sum(coalesce(l.refunded_amount, 0)) AS refunded, bool_or(l.authorization_id IS NULL) AS is_detached
     FROM key k
     LEFT JOIN LATERAL (
-      SELECT l.authorization_id, l.status, l.amount, l.refunded_amount
+      SELECT l.authorization_id, l.status, l.amount, l.refunded_amount, l.settled_at
       FROM @extschema@.credit_ledger_settled l
       WHERE l.authorization_id = k.authorization_id
       OFFSET 0) l ON true
-    WHERE NOT EXISTS (SELECT FROM settled s WHERE s.authorization_id = k.authorization_id)
-      AND NOT EXISTS (SELECT FROM open o WHERE o.authorization_id = k.authorization_id)
-  ), charge AS (
-    SELECT a.org_id, a.campaign_id, count(*) AS authorizations, sum(a.charged) AS charged, sum(a.held) AS held,
-           sum(a.refunded_amount) AS refunded, bool_or(a.is_detached) AS is_detached
-    FROM (SELECT s.org_id, s.campaign_id, CASE s.status WHEN 'committed' THEN s.amount ELSE 0 END AS charged,
-                 NULL::bigint AS held, s.refunded_amount, false AS is_detached
-          FROM settled s
-          UNION ALL
-          SELECT o.org_id, o.campaign_id, o.charged, o.amount, 0, false FROM open o
-          UNION ALL
-          SELECT e.org_id, e.campaign_id, CASE e.status WHEN 'committed' THEN e.amount ELSE 0 END,
-                 NULL, coalesce(e.refunded_amount, 0), e.authorization_id IS NULL
-          FROM settled_elsewhere e) a
-    GROUP BY a.org_id, a.campaign_id
+    WHERE CASE WHEN l.authorization_id IS NULL
+               THEN NOT EXISTS (SELECT FROM @extschema@.credit_ledger_open o
+                                WHERE o.authorization_id = k.authorization_id)
+               ELSE NOT (l.settled_at >= since AND l.settled_at < until) END
+    GROUP BY k.org_id, k.campaign_id
 
   ), dismissed AS (
     SELECT f.org_id, f.campaign_id, coalesce(sum(f.difference) FILTER (WHERE f.difference > 0), 0) AS over,
@@ -139,13 +130,13 @@ BEGIN ATOMIC
     WHERE f.resolution = 'dismiss'
     GROUP BY f.org_id, f.campaign_id
 
-  ), known AS MATERIALIZED (
-    SELECT u.org_id, u.campaign_id, u.used_on, coalesce(c.authorizations, 0) AS authorizations,
-           coalesce(c.charged, 0) AS charged, c.held, coalesce(c.refunded, 0) AS refunded, u.used, u.used_since,
-           coalesce(c.is_detached, false) AS is_detached,
+  ), known AS NOT MATERIALIZED (
+    SELECT u.org_id, u.campaign_id, u.used_on, u.authorizations + coalesce(e.authorizations, 0) AS authorizations,
+           u.charged + coalesce(e.charged, 0) AS charged, u.held, u.refunded + coalesce(e.refunded, 0) AS refunded,
+           u.used, u.used_since, coalesce(e.is_detached, false) AS is_detached,
            coalesce(d.over, 0) AS over, coalesce(d.under, 0) AS under
     FROM usage u
-    LEFT JOIN charge c ON c.org_id = u.org_id AND c.campaign_id = u.campaign_id
+    LEFT JOIN elsewhere e ON e.org_id = u.org_id AND e.campaign_id = u.campaign_id
     LEFT JOIN dismissed d ON d.org_id = u.org_id AND d.campaign_id = u.campaign_id
     WHERE u.detail IS NULL
 
@@ -193,6 +184,7 @@ BEGIN ATOMIC
                 ELSE 'overcharged'
            END::@extschema@.credit_verdict AS verdict
     FROM compared c
+    WHERE with_balanced OR c.difference <> 0 OR c.is_detached OR c.held IS NOT NULL
   )
   SELECT j.org_id, CASE WHEN j.used_on IS NULL THEN j.campaign_id END, j.used_on, NULL::bigint, j.authorizations,
          credit_ledger_internal.as_bigint(j.charged), credit_ledger_internal.as_bigint(coalesce(j.held, 0)),
@@ -210,17 +202,23 @@ BEGIN ATOMIC
   GROUP BY j.org_id
   HAVING abs(sum(j.difference)) > tolerance
   UNION ALL
+  SELECT NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL, NULL, NULL, 'balanced', NULL
+  FROM usage u
+  WHERE u.detail IS NULL
+  HAVING NOT with_balanced
+  UNION ALL
   SELECT u.org_id, NULL, u.used_on, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'invalid_usage', u.detail
   FROM usage u
   WHERE u.detail IS NOT NULL;
 END;
-COMMENT ON FUNCTION credit_ledger_internal.judgements(timestamptz, timestamptz, bigint, boolean, bigint, text, text,
-    boolean, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION credit_ledger_internal.judgements(timestamptz, timestamptz, bigint, boolean, boolean, bigint, text,
+    text, boolean, timestamptz, timestamptz) IS
   'judges as judge_campaigns() says, whose arguments were checked; of campaigns that were used before known_since, '
   'neither key nor authorization may be left';
 
 CREATE FUNCTION credit_ledger_internal.judge_campaigns(since timestamptz, until timestamptz, tolerance bigint,
-    with_findings boolean = false, of_finding bigint = NULL, of_campaign text = NULL, of_org text = NULL)
+    with_findings boolean = false, with_balanced boolean = false, of_finding bigint = NULL, of_campaign text = NULL,
+    of_org text = NULL)
   RETURNS SETOF @extschema@.credit_judgement LANGUAGE plpgsql STABLE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
   SET row_security = off
@@ -251,16 +249,16 @@ BEGIN
   PERFORM credit_ledger_internal.of_every_source('');
   RETURN QUERY
   SELECT j.*
-  FROM credit_ledger_internal.judgements(since, until, tolerance, with_findings, of_finding, of_campaign, of_org,
-                                         is_named, keys_removed_until, known_since) j;
+  FROM credit_ledger_internal.judgements(since, until, tolerance, with_findings, with_balanced, of_finding,
+                                         of_campaign, of_org, is_named, keys_removed_until, known_since) j;
 END
 $$;
-COMMENT ON FUNCTION credit_ledger_internal.judge_campaigns(timestamptz, timestamptz, bigint, boolean, bigint, text,
-    text) IS
+COMMENT ON FUNCTION credit_ledger_internal.judge_campaigns(timestamptz, timestamptz, bigint, boolean, boolean, bigint,
+    text, text) IS
   'judges every campaign that the window touches, by an authorization made or settled in it or by usage in it, with '
-  'its totals over its whole life and its verdict, the balanced ones too; and of each organisation whose small '
-  'differences add up to more than the tolerance, their sum; in no order. Reads the window, not the history; takes no '
-  'row lock';
+  'its totals over its whole life and its verdict; with_balanced: those without a difference too, else, without an '
+  'organisation, how many were looked at; and of each organisation whose small differences add up to more than the '
+  'tolerance, their sum; in no order. Reads the window, not the history; takes no row lock';
 
 CREATE FUNCTION @extschema@.credit_reconcile_campaigns(since timestamptz = NULL, until timestamptz = NULL,
     tolerance bigint = 10, period interval = NULL)
@@ -292,7 +290,8 @@ BEGIN ATOMIC
          credit_ledger_internal.as_bigint(s.credits_committed - s.actual_usage)
   FROM (SELECT j.org_id, sum(j.charged::numeric - j.refunded) AS credits_committed, sum(j.used) AS actual_usage
         FROM credit_ledger_internal.judge_campaigns(
-               credit_ledger_internal.window_start(since, until, period), until, tolerance) j
+               credit_ledger_internal.window_start(since, until, period), until, tolerance,
+               with_balanced => true) j
         WHERE j.verdict NOT IN ('in_flight', 'detached', 'invalid_usage') AND j.campaigns IS NULL
         GROUP BY j.org_id) s
   WHERE abs(s.credits_committed - s.actual_usage) > tolerance
@@ -309,7 +308,7 @@ BEGIN ATOMIC
   SELECT credit_ledger_internal.require_argument('campaign_id', campaign_id IS NULL);
   SELECT j.*
   FROM credit_ledger_internal.judge_campaigns(
-         'infinity', 'infinity', 0,
+         'infinity', 'infinity', 0, with_balanced => true,
          of_campaign => credit_campaign_status.campaign_id, of_org => credit_campaign_status.org_id) j
   ORDER BY j.org_id;
 END;

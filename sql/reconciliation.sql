@@ -164,7 +164,7 @@ BEGIN
   WITH judged AS MATERIALIZED (
     SELECT j.* FROM credit_ledger_internal.judge_campaigns(run.since, run.until, run.tolerance, with_findings => true) j
   )
-  SELECT count(*) FILTER (WHERE j.verdict <> 'invalid_usage' AND j.campaigns IS NULL),
+  SELECT sum(j.campaigns) FILTER (WHERE j.verdict = 'balanced'),
          count(*) FILTER (WHERE j.verdict = 'in_flight'),
          array_agg(j::@extschema@.credit_judgement) FILTER (
            WHERE j.verdict NOT IN ('balanced', 'in_flight', 'detached')
@@ -339,7 +339,7 @@ BEGIN
   FOR judgement IN
     SELECT j.*
     FROM credit_ledger_internal.judge_campaigns('infinity', 'infinity', 0, of_finding => finding.finding_id) j
-    WHERE j.detail IS NULL
+    WHERE j.detail IS NULL AND j.org_id IS NOT NULL
     ORDER BY j.campaign_id, j.used_on
   LOOP
     campaign := coalesce(judgement.campaign_id, credit_ledger_internal.campaign_of_day(judgement.used_on));

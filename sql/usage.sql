@@ -138,23 +138,38 @@ COMMENT ON FUNCTION credit_ledger_internal.of_every_source(text) IS
   'its relation, %4$s and %5$s the collations of org_id and campaign_id; raises 42P01, 42P16, or 55000 if there is '
   'none';
 
-CREATE TYPE credit_ledger_internal.campaign AS (
-  org_id      text COLLATE "C",
-  campaign_id text COLLATE "C"
-);
-COMMENT ON TYPE credit_ledger_internal.campaign IS 'a campaign to judge';
-
-CREATE TYPE credit_ledger_internal.campaign_usage AS (
+CREATE TYPE credit_ledger_internal.campaign_charge AS (
   org_id      text COLLATE "C",
   campaign_id text COLLATE "C",
+  is_touched  boolean,
   used_on     date,
-  used        numeric,
-  used_since  timestamptz,
-  detail      text
+  has_own_key boolean,
+  charged     bigint,
+  held        bigint,
+  refunded    bigint
+);
+COMMENT ON TYPE credit_ledger_internal.campaign_charge IS
+  'an authorization of a campaign: what it charged, holds (settled: NULL) and had refunded, and whether its key is the '
+  'campaign''s name; or, without a charge, a campaign to judge, or usage of the day used_on that names none. '
+  'is_touched: the campaign is to be judged, for this reason';
+
+CREATE TYPE credit_ledger_internal.campaign_usage AS (
+  org_id         text COLLATE "C",
+  campaign_id    text COLLATE "C",
+  used_on        date,
+  authorizations bigint,
+  has_own_key    boolean,
+  charged        numeric,
+  held           numeric,
+  refunded       numeric,
+  used           numeric,
+  used_since     timestamptz,
+  detail         text
 );
 COMMENT ON TYPE credit_ledger_internal.campaign_usage IS
-  'what a campaign used over its whole life, and since when; used_on: it is the usage of that day that names no '
-  'campaign; detail: what is wrong with rows of a source, which count to no campaign';
+  'what a campaign used over its whole life, and since when, beside the sums of its charges that were read with it; '
+  'used_on: it is the usage of that day that names no campaign; detail: what is wrong with rows of a source, which '
+  'count to no campaign';
 
 CREATE FUNCTION credit_ledger_internal.start_of_day(day date)
   RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
@@ -167,8 +182,8 @@ RETURN (at AT TIME ZONE credit_ledger_internal.setting('reconciliation_time_zone
 COMMENT ON FUNCTION credit_ledger_internal.day_of(timestamptz) IS
   'tells the day of reconciliation that an instant falls in';
 
--- Reads the sources once for what was used in the window, and looks up all that the campaigns to judge ever used; or,
--- if that is wanted of all history or of one campaign by name, reads just that.
+-- Reads the sources once for what was used in the window, adds up by campaign together with what was charged, and looks
+-- up what these campaigns used at other times; or, if all history is wanted or one campaign by name, reads just that.
 CREATE FUNCTION credit_ledger_internal.read_usage(since timestamptz, until timestamptz, with_findings boolean,
     of_finding bigint, of_campaign text, of_org text)
   RETURNS SETOF credit_ledger_internal.campaign_usage LANGUAGE plpgsql STABLE PARALLEL UNSAFE
@@ -179,11 +194,11 @@ DECLARE
   first_day timestamptz := 'infinity'::timestamptz;
   last_day timestamptz := 'infinity'::timestamptz;
   rows_to_read text;
-  of_named_campaigns text;
   is_told constant boolean := of_campaign IS NULL AND of_finding IS NULL;
   campaigns bigint;
+  elsewhere text := 'SELECT NULL::text, NULL::text, NULL::bigint, NULL::timestamptz WHERE false';
 BEGIN
-  PERFORM credit_ledger_internal.tell_step('reconciliation: reading what was used') WHERE is_told;
+  PERFORM credit_ledger_internal.tell_step('reconciliation: reading what was used and charged') WHERE is_told;
   IF of_campaign IS NOT NULL THEN
     rows_to_read := 'u.campaign_id = $5 COLLATE %5$s AND ($6 IS NULL OR u.org_id = $6 COLLATE %4$s)';
   ELSIF since = '-infinity' THEN
@@ -197,88 +212,87 @@ BEGIN
       last_day := credit_ledger_internal.start_of_day(
         credit_ledger_internal.day_of(until - interval '1 microsecond') + 1);
     END IF;
-    of_named_campaigns := credit_ledger_internal.of_every_source(
-      'SELECT t.org_id, t.campaign_id, sum(u.quantity) AS quantity, min(u.used_at) AS used_since
-       FROM touched t
-       JOIN %2$I.%3$I u ON u.org_id = t.org_id COLLATE %4$s AND u.campaign_id = t.campaign_id COLLATE %5$s
-       WHERE u.quantity >= 0 AND u.used_at IS NOT NULL
-       GROUP BY t.org_id, t.campaign_id');
+    elsewhere := credit_ledger_internal.of_every_source(
+      'SELECT c.org_id, c.campaign_id, u.quantity, u.used_at
+       FROM campaign c
+       JOIN %2$I.%3$I u ON u.org_id = c.org_id COLLATE %4$s AND u.campaign_id = c.campaign_id COLLATE %5$s
+       WHERE u.quantity >= 0 AND NOT (u.used_at >= $7 AND u.used_at < $8)');
   END IF;
-  of_named_campaigns := coalesce(of_named_campaigns,
-    'SELECT u.org_id, u.campaign_id, u.quantity, u.used_since FROM used u
-     WHERE u.campaign_id IS NOT NULL AND NOT u.is_invalid');
 
   RETURN QUERY EXECUTE
-    'WITH used AS MATERIALIZED (' || credit_ledger_internal.of_every_source(
-      'SELECT u.source, u.org_id, u.campaign_id, u.is_invalid,
-              CASE WHEN u.campaign_id IS NULL OR u.is_invalid THEN (u.used_at AT TIME ZONE $9)::date END AS used_on,
-              bool_or($5 IS NOT NULL OR u.used_at IS NULL OR u.used_at >= $1 AND u.used_at < $2) AS in_window,
-              count(*) AS nrows, sum(u.quantity) AS quantity, min(u.used_at) AS used_since
+    'WITH campaign AS MATERIALIZED (
+       SELECT f.invalid_in, f.org_id, f.campaign_id, f.invalid_on, max(f.used_on) AS used_on,
+              bool_or(f.is_touched) AS is_touched, count(*) AS nrows, count(f.charged) AS authorizations,
+              coalesce(bool_or(f.has_own_key), false) AS has_own_key, coalesce(sum(f.charged), 0) AS charged,
+              sum(f.held) AS held, coalesce(sum(f.refunded), 0) AS refunded, coalesce(sum(f.quantity), 0) AS used,
+              min(f.used_at) AS used_since
+       FROM (
+         ' || credit_ledger_internal.of_every_source(
+      'SELECT CASE WHEN u.is_invalid THEN u.source END AS invalid_in, u.org_id,
+              CASE WHEN NOT u.is_invalid THEN coalesce(
+                u.campaign_id, credit_ledger_internal.campaign_of_day((u.used_at AT TIME ZONE $9)::date))
+              END AS campaign_id,
+              CASE WHEN u.is_invalid THEN (u.used_at AT TIME ZONE $9)::date END AS invalid_on,
+              CASE WHEN NOT u.is_invalid AND u.campaign_id IS NULL
+                   THEN (u.used_at AT TIME ZONE $9)::date END AS used_on,
+              $5 IS NOT NULL OR u.used_at IS NULL OR u.used_at >= $1 AND u.used_at < $2 AS is_touched,
+              NULL::boolean AS has_own_key, NULL::bigint AS charged, NULL::bigint AS held, NULL::bigint AS refunded,
+              u.quantity, u.used_at
        FROM (SELECT %1$L::text AS source, u.campaign_id COLLATE "C" AS campaign_id, u.used_at, u.quantity,
                     CASE WHEN octet_length(u.org_id) BETWEEN 1 AND 256 THEN u.org_id COLLATE "C" END AS org_id,
                     coalesce(octet_length(u.org_id), 0) NOT BETWEEN 1 AND 256
                       OR coalesce(octet_length(u.campaign_id), 1) NOT BETWEEN 1 AND 256
                       OR u.used_at IS NULL OR u.quantity IS NULL OR u.quantity < 0 AS is_invalid
              FROM %2$I.%3$I u
-             WHERE ' || rows_to_read || ') u
-       GROUP BY 1, 2, 3, 4, 5') || '
-     ), touched AS MATERIALIZED (
-       SELECT t.org_id, t.campaign_id FROM credit_ledger_internal.touched_campaigns($1, $2, $3, $4, $5, $6) t
-       UNION
-       SELECT u.org_id, coalesce(u.campaign_id, credit_ledger_internal.campaign_of_day(u.used_on)) FROM used u
-       WHERE u.in_window AND NOT u.is_invalid
-     ), day AS MATERIALIZED (
-       SELECT t.org_id, t.campaign_id, f.used_on
-       FROM touched t JOIN credit_ledger_internal.finding_campaign f USING (org_id, campaign_id)
-       WHERE f.used_on IS NOT NULL
-       UNION
-       SELECT u.org_id, credit_ledger_internal.campaign_of_day(u.used_on) COLLATE "C", u.used_on FROM used u
-       WHERE u.in_window AND NOT u.is_invalid AND u.campaign_id IS NULL
-     ), day_elsewhere AS MATERIALIZED (
-       SELECT d.org_id, d.campaign_id, credit_ledger_internal.start_of_day(d.used_on) AS since,
-              credit_ledger_internal.start_of_day(d.used_on + 1) AS until
-       FROM day d
-       WHERE credit_ledger_internal.start_of_day(d.used_on) < $7 OR credit_ledger_internal.start_of_day(d.used_on) >= $8
-     ), total AS (
-       SELECT q.org_id, q.campaign_id, sum(q.quantity) AS used, min(q.used_since) AS used_since
-       FROM (
-         ' || of_named_campaigns || '
+             WHERE ' || rows_to_read || ') u') || '
          UNION ALL
-         SELECT u.org_id, credit_ledger_internal.campaign_of_day(u.used_on), u.quantity, u.used_since FROM used u
-         WHERE u.campaign_id IS NULL AND NOT u.is_invalid
+         SELECT NULL, h.org_id, h.campaign_id, NULL, h.used_on, h.is_touched, h.has_own_key, h.charged, h.held,
+                h.refunded, NULL, NULL
+         FROM credit_ledger_internal.campaign_charges($1, $2, $3, $4, $5, $6) h
+       ) f
+       GROUP BY f.invalid_in, f.org_id, f.campaign_id, f.invalid_on
+     ), day_elsewhere AS MATERIALIZED (
+       SELECT c.org_id, c.campaign_id, credit_ledger_internal.start_of_day(c.used_on) AS since,
+              credit_ledger_internal.start_of_day(c.used_on + 1) AS until
+       FROM campaign c
+       WHERE c.used_on IS NOT NULL AND c.is_touched
+         AND (credit_ledger_internal.start_of_day(c.used_on) < $7
+              OR credit_ledger_internal.start_of_day(c.used_on) >= $8)
+     ), elsewhere AS (
+       SELECT e.org_id, e.campaign_id, sum(e.quantity) AS used, min(e.used_at) AS used_since
+       FROM (
+         ' || elsewhere || '
          UNION ALL
          ' || credit_ledger_internal.of_every_source(
-      'SELECT d.org_id, d.campaign_id, sum(u.quantity), min(u.used_at)
+      'SELECT d.org_id, d.campaign_id, u.quantity, u.used_at
        FROM day_elsewhere d
        JOIN %2$I.%3$I u ON u.org_id = d.org_id COLLATE %4$s AND u.campaign_id IS NULL
         AND u.used_at >= d.since AND u.used_at < d.until
-       WHERE u.quantity >= 0
-       GROUP BY d.org_id, d.campaign_id') || '
-       ) q
-       GROUP BY q.org_id, q.campaign_id
+       WHERE u.quantity >= 0') || '
+       ) e (org_id, campaign_id, quantity, used_at)
+       GROUP BY e.org_id, e.campaign_id
      )
-     SELECT t.org_id, t.campaign_id, d.used_on, coalesce(q.used, 0), q.used_since, NULL::text
-     FROM touched t
-     LEFT JOIN day d USING (org_id, campaign_id)
-     LEFT JOIN total q USING (org_id, campaign_id)
+     SELECT c.org_id, c.campaign_id, c.used_on, c.authorizations, c.has_own_key, c.charged, c.held, c.refunded,
+            CASE WHEN e.used IS NULL THEN c.used ELSE c.used + e.used END, least(c.used_since, e.used_since), NULL::text
+     FROM campaign c
+     LEFT JOIN elsewhere e ON e.org_id = c.org_id AND e.campaign_id = c.campaign_id
+     WHERE c.is_touched AND c.campaign_id IS NOT NULL
      UNION ALL
-     SELECT u.org_id, NULL, u.used_on, NULL, NULL,
+     SELECT c.org_id, NULL, c.invalid_on, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
             format(''usage source "%s": %s rows without a valid org_id, campaign_id, used_at or quantity'',
-                   u.source, sum(u.nrows))
-     FROM used u
-     WHERE u.is_invalid AND $5 IS NULL AND coalesce(credit_ledger_internal.start_of_day(u.used_on) < $2, true)
-     GROUP BY u.source, u.org_id, u.used_on'
+                   c.invalid_in, c.nrows)
+     FROM campaign c
+     WHERE c.invalid_in IS NOT NULL AND $5 IS NULL
+       AND coalesce(credit_ledger_internal.start_of_day(c.invalid_on) < $2, true)'
   USING since, until, with_findings, of_finding, of_campaign, of_org, first_day, last_day,
         credit_ledger_internal.setting('reconciliation_time_zone');
   GET DIAGNOSTICS campaigns = ROW_COUNT;
-  PERFORM credit_ledger_internal.tell_step(
-    format('reconciliation: comparing %s campaigns with their charges', campaigns))
-  WHERE is_told;
+  PERFORM credit_ledger_internal.tell_step(format('reconciliation: judging %s campaigns', campaigns)) WHERE is_told;
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.read_usage(timestamptz, timestamptz, boolean, bigint, text, text) IS
-  'finds what every campaign used that touched_campaigns() names or that was used in the window, those without usage '
-  'too; and the rows of sources that say nothing';
+  'finds what every campaign used that campaign_charges() says is to be judged or that was used in the window, those '
+  'without usage too, with the sums of these charges; and the rows of sources that say nothing';
 
 CREATE FUNCTION credit_ledger_internal.usage(since timestamptz, until timestamptz, with_findings boolean,
     of_finding bigint, of_campaign text, of_org text)

@@ -25,7 +25,7 @@
 PG_FUNCTION_INFO_V1(credit_usage);
 
 /* How the query begins that read_usage() makes. */
-#define QUERY_OF_USAGE "WITH used AS MATERIALIZED ("
+#define QUERY_OF_USAGE "WITH campaign AS MATERIALIZED ("
 
 static void read_usage(FunctionCallInfo fcinfo, DestReceiver *dest);
 static ParamListInfo arguments_as_params(FunctionCallInfo fcinfo);

@@ -9,7 +9,7 @@ SELECT credit_usage_source_register('usage', 'usage');
 SELECT balance_after FROM credit_grant('acme', 100000, 'opening');
 CREATE VIEW pg_temp.verdicts AS
 SELECT org_id, campaign_id, used_on, authorizations, charged, refunded, used, difference, verdict
-FROM credit_ledger_internal.judge_campaigns('2026-01-10', '2026-01-11', 10) ORDER BY org_id, campaign_id, used_on;
+FROM credit_ledger_internal.judge_campaigns('2026-01-10', '2026-01-11', 10, with_balanced => true) ORDER BY org_id, campaign_id, used_on;
 
 -- Charged what was used: balanced. By at most the tolerance of 10 more or less: balanced, beyond it not.
 SELECT pg_temp.campaign('acme', 'a balanced', 90, '2026-01-10 12:00', '2026-01-10 12:05'),
@@ -111,7 +111,7 @@ SELECT * FROM pg_temp.verdicts WHERE campaign_id = 'k late';
 UPDATE credit_ledger SET settled_at = clock_timestamp() WHERE campaign_id = 'k late';
 SELECT c.amount FROM credit_ledger l, credit_commit(l.authorization_id, 87) c WHERE l.campaign_id = 'k late';
 SELECT * FROM pg_temp.verdicts WHERE campaign_id = 'k late';
-SELECT verdict FROM credit_ledger_internal.judge_campaigns(now(), NULL, 10) WHERE campaign_id = 'k late';
+SELECT verdict FROM credit_ledger_internal.judge_campaigns(now(), NULL, 10, with_balanced => true) WHERE campaign_id = 'k late';
 ROLLBACK;
 
 -- The same by the functions for people. What is balanced is left out, and what is in flight is not added up.

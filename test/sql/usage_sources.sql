@@ -29,11 +29,11 @@ SELECT credit_usage_source_register('table', 'usage'),
        credit_usage_source_register('partitioned', '"Other Place"."a table"'),
        credit_usage_source_register('view', 'sent');
 SELECT name, relation_schema, relation_name FROM credit_usage_source ORDER BY name;
-SELECT campaign_id, charged, used, verdict FROM credit_ledger_internal.judge_campaigns(NULL, NULL, 0);
+SELECT campaign_id, charged, used, verdict FROM credit_ledger_internal.judge_campaigns(NULL, NULL, 0, with_balanced => true);
 
 -- A name that is registered again is given the new relation; one is let go.
 SELECT credit_usage_source_register('table', 'sent');
-SELECT campaign_id, charged, used, verdict FROM credit_ledger_internal.judge_campaigns(NULL, NULL, 0);
+SELECT campaign_id, charged, used, verdict FROM credit_ledger_internal.judge_campaigns(NULL, NULL, 0, with_balanced => true);
 SELECT credit_usage_source_unregister('table'), credit_usage_source_unregister('table');
 SELECT credit_usage_source_register('table', 'usage');
 
@@ -67,7 +67,7 @@ SELECT (SELECT count(*) FROM credit_reconciliation_run) AS runs, (SELECT count(*
        (SELECT count(*) FROM credit_alert) AS alerts;
 CREATE OR REPLACE VIEW sent AS
 SELECT org_id::text, campaign_id::text, sent_at AT TIME ZONE 'UTC' AS used_at, 1::bigint AS quantity FROM sends WHERE status = 'sent';
-SELECT campaign_id, charged, used, verdict FROM credit_ledger_internal.judge_campaigns(NULL, NULL, 0);
+SELECT campaign_id, charged, used, verdict FROM credit_ledger_internal.judge_campaigns(NULL, NULL, 0, with_balanced => true);
 
 -- Rows that say nothing are left out of every total, and are findings: by source, organisation and day. They are found
 -- once; what is added later is found anew.

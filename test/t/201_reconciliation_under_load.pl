@@ -75,7 +75,7 @@ for (1 .. 20)
 			SELECT judged, findings_new FROM credit_run_reconciliation(tolerance => 0)
 			UNION ALL
 			SELECT count(*), count(*) FILTER (WHERE verdict NOT IN ('balanced', 'in_flight'))
-			FROM credit_ledger_internal.judge_campaigns(clock_timestamp() - interval '100 milliseconds', clock_timestamp(), 0)});
+			FROM credit_ledger_internal.judge_campaigns(clock_timestamp() - interval '100 milliseconds', clock_timestamp(), 0, with_balanced => true)});
 		$runs++;
 		$judged += $run[0];
 		$found = $run[1] + $run[3];
