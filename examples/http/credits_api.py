@@ -190,7 +190,7 @@ class Movement(BaseModel):
     kind: str
     amount: int
     authorization_id: Optional[str] = None
-    balance_after: int
+    balance_after: Optional[int] = None     # of a repetition whose entry was put away
     available: int
     created_at: datetime
     replayed: bool
@@ -202,6 +202,7 @@ class Balance(BaseModel):
     held: int
     credit_limit: int
     available: int
+    frozen: bool
 
 
 class Line(BaseModel):
@@ -210,9 +211,11 @@ class Line(BaseModel):
     amount: int
     balance_after: int
     authorization_id: Optional[str] = None
+    campaign_id: Optional[str] = None
+    settled_by: Optional[str] = None        # timeout: nobody committed it
     idempotency_key: Optional[str] = None
     reason: Optional[str] = None
-    created_at: datetime
+    created_at: Optional[datetime] = None   # of what left a lot at its end, and the next call will write
     effective_at: Optional[datetime] = None
     metadata: Optional[Any] = None
     lots: Optional[list[list[int]]] = None
