@@ -222,9 +222,10 @@ COMMENT ON FUNCTION credit_ledger_internal.charge_used(text, bigint, text, text,
 
 -- The authorizations of a campaign that can be corrected, those first that a correction should take.
 CREATE FUNCTION credit_ledger_internal.settled_authorizations(org_id text, campaign_id text)
-  RETURNS SETOF @extschema@.credit_ledger LANGUAGE sql STABLE PARALLEL SAFE
+  RETURNS TABLE (authorization_id text, status @extschema@.credit_status, amount bigint, refunded_amount bigint)
+  LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-  SELECT l.*
+  SELECT l.authorization_id, l.status, l.amount, l.refunded_amount
   FROM @extschema@.credit_ledger_settled l
   WHERE l.authorization_id IN (
     SELECT i.authorization_id
@@ -254,7 +255,7 @@ CREATE FUNCTION credit_ledger_internal.correct_campaign(org_id text, campaign_id
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  settled @extschema@.credit_ledger;
+  settled record;
   to_give bigint := difference;
   given bigint;
 BEGIN

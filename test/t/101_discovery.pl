@@ -112,7 +112,8 @@ subtest 'a large backlog is in nobody\'s way either' => sub {
 	$node->safe_psql('busy', q{
 		SET search_path = billing;
 		SELECT credit_grant('o-' || o, 1000000, 'first') FROM generate_series(1, 100) o;
-		SELECT count(credit_authorize('o-' || i % 100 + 1, 1, 'c-' || i, timeout => '1 ms')) FROM generate_series(1, 20000) i});
+		SELECT count(*) FROM credit_authorize_many(ARRAY(SELECT 'o-' || i % 100 + 1 FROM generate_series(1, 20000) i),
+			array_fill(1::bigint, '{20000}'), ARRAY(SELECT 'c-' || i FROM generate_series(1, 20000) i), timeout => '1 ms')});
 	$node->safe_psql('postgres', 'DROP DATABASE busy');
 	pass('a database that is being swept can be dropped');
 	settles('postgres');

@@ -62,7 +62,8 @@ subtest 'kill -9' => sub {
 subtest 'a crash between the transactions of a sweep' => sub {
 	$node->safe_psql('postgres', q{
 		SELECT credit_grant('many', 1000000, 'first') \g /dev/null
-		SELECT count(credit_authorize('many', 1, 'many-' || i, timeout => '1 hour')) FROM generate_series(1, 20000) i;
+		SELECT count(*) FROM credit_authorize_many(ARRAY(SELECT 'many'::text FROM generate_series(1, 20000) i),
+			array_fill(1::bigint, '{20000}'), ARRAY(SELECT 'many-' || i FROM generate_series(1, 20000) i), timeout => '1 hour');
 		UPDATE credit_ledger SET expires_at = now() WHERE org_id = 'many'});
 	$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM credit_ledger WHERE org_id = 'many' AND settled_by = 'timeout'})
 	  or die 'the sweep does not begin';

@@ -107,7 +107,8 @@ subtest 'settings that are meant for people' => sub {
 subtest 'a backlog of 100,000' => sub {
 	# The worker must not begin before all have expired.
 	$node->safe_psql('postgres', q{
-		SELECT count(credit_authorize('o-' || i % 100 + 1, 1, 'backlog-' || i, timeout => '1 hour')) FROM generate_series(1, 100000) i;
+		SELECT count(*) FROM credit_authorize_many(ARRAY(SELECT 'o-' || i % 100 + 1 FROM generate_series(1, 100000) i),
+			array_fill(1::bigint, '{100000}'), ARRAY(SELECT 'backlog-' || i FROM generate_series(1, 100000) i), timeout => '1 hour');
 		UPDATE credit_ledger SET expires_at = now() WHERE campaign_id LIKE 'backlog-%'});
 
 	# Meanwhile callers work on the same organisations.
