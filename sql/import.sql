@@ -144,8 +144,10 @@ BEGIN
   DELETE FROM credit_ledger_internal.arriving i WHERE i.relation = 'credit_key_removal';
   FOR member IN SELECT t.relation FROM credit_ledger_internal.tables_by_organisation() t LOOP
     EXECUTE format('INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE '
-                   'SELECT %2$s FROM credit_ledger_internal.arriving i, jsonb_populate_record(NULL::%1$s, i.line) r '
-                   'WHERE i.relation = $1', member,
+                   'SELECT %2$s '
+                   'FROM (SELECT r.* '
+                   'FROM credit_ledger_internal.arriving i, jsonb_populate_record(NULL::%1$s, i.line) r '
+                   'WHERE i.relation = $1) r', member,
                    (SELECT string_agg(format('%I', a.attname), ', ') FROM pg_attribute a
                     WHERE a.attrelid = member AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''))
     USING (SELECT c.relname FROM pg_class c WHERE c.oid = member);
