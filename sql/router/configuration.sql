@@ -59,7 +59,7 @@ BEGIN
   EXECUTE format('CREATE USER MAPPING FOR PUBLIC SERVER %I OPTIONS (password_required ''false''%s)', server,
     (SELECT format(', user %L', o.value) FROM credit_router_internal.options_of(connection) o WHERE o.key = 'user'));
   FOR name IN
-    SELECT c.relname
+    SELECT c.relname::text
     FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
     JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
       AND e.extname = 'credit_ledger_router'
@@ -107,7 +107,7 @@ CREATE FUNCTION @extschema@.credit_router_configure(partitions text[], timeout i
 AS $$
 DECLARE
   n constant integer := coalesce(cardinality(partitions), 0);
-  seconds constant integer := ceil(extract(epoch FROM timeout));
+  seconds constant integer := ceil(extract(epoch FROM timeout))::integer;
   before constant text[] :=
     ARRAY(SELECT format('credit_router_%s %s', d.shard, d.connection) FROM credit_router_internal.database d);
   options text;

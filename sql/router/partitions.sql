@@ -111,7 +111,7 @@ CREATE FUNCTION credit_router_internal.partitions_of_authorizations(authorizatio
 AS $$
 DECLARE
   unclear constant text[] := credit_router_internal.unclear(authorization_ids);
-  found jsonb := '{}';
+  found jsonb := '{}'::jsonb;
 BEGIN
   IF cardinality(unclear) > 0 THEN
     SELECT coalesce(jsonb_object_agg(f.authorization_id, f.shard), '{}') INTO found
