@@ -234,7 +234,7 @@ BEGIN
   detail := format('%s; open findings: %s%s',
                    CASE WHEN reconciliation.overdue THEN 'overdue' ELSE reconciliation.detail END,
                    reconciliation.findings_open,
-                   (SELECT format(', the newest of organisation "%s": %s', f.org_id, f.verdict)
+                   (SELECT format(', the newest%s: %s', ' of organisation "' || f.org_id || '"', f.verdict)
                     FROM @extschema@.credit_finding f
                     WHERE f.resolved_at IS NULL ORDER BY f.found_at DESC, f.finding_id DESC LIMIT 1));
   what_to_do := CASE WHEN reconciliation.overdue THEN

@@ -140,8 +140,8 @@ BEGIN
                 credit_ledger_internal.commit_outcomes_told(commits.attempts, commits.failures,
                   commits.settled_by_timeout)) END
     || CASE WHEN failure.sqlstate IS NULL THEN ''
-            ELSE format('; the last that failed: authorization "%s"%s, %s: %s', failure.authorization_id,
-                        format(' of organisation "%s"', failure.org_id), failure.sqlstate, failure.message) END;
+            ELSE format('; the last that failed:%s%s %s: %s', ' authorization "' || failure.authorization_id || '"',
+                        ' of organisation "' || failure.org_id || '",', failure.sqlstate, failure.message) END;
   this.what_to_do := CASE WHEN this.status <> 'ok' THEN
     'SELECT * FROM credit_recent_failures() tells which failed and why, credit_provisional what nobody committed.' END;
   RETURN this;
