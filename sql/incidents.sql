@@ -135,6 +135,7 @@ BEGIN
       < credit_ledger_internal.setting('commit_failure_min_sample')::bigint THEN 'warning'
     ELSE 'critical' END::@extschema@.credit_health_status;
   this.detail := CASE WHEN commits.rate IS NULL AND NOT preloaded THEN 'nothing is counted'
+    WHEN commits.rate IS NULL AND failure.sqlstate IS NOT NULL THEN 'nothing of the last hour is counted yet'
     WHEN commits.rate IS NULL THEN 'no commits in the last hour'
     ELSE format('%s %% went wrong: %s', round(100 * commits.rate, 1),
                 credit_ledger_internal.commit_outcomes_told(commits.attempts, commits.failures,

@@ -12,6 +12,7 @@
 
 #include <limits.h>
 
+#include "access/parallel.h"
 #include "pgtime.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -49,6 +50,7 @@ static void define_for_retention(void);
 static void define_for_reconciliation(void);
 static void define_retention(const char *name, const char *description, const char *detail, int *variable,
 							 int default_value, int minimum);
+static bool tell_worker(bool *newval, void **extra, GucSource source);
 static bool check_time_zone(char **newval, void **extra, GucSource source);
 
 PG_FUNCTION_INFO_V1(credit_setting);
@@ -104,7 +106,7 @@ define_for_worker(void)
 							 "ALTER DATABASE ... SET turns it off for one database.",
 							 &cl_worker,
 							 true,
-							 PGC_SUSET, 0, NULL, NULL, NULL);
+							 PGC_SUSET, 0, tell_worker, NULL, NULL);
 
 	DefineCustomIntVariable("credit_ledger.sweep_interval",
 							"Time from one sweep of a database to the next.",
@@ -195,6 +197,18 @@ define_for_reconciliation(void)
 							   &cl_reconciliation_time_zone,
 							   "UTC",
 							   PGC_SUSET, 0, check_time_zone, NULL, NULL);
+}
+
+/* A session's own value nobody else sees, and it is not the session that settles. */
+static bool
+tell_worker(bool *newval, void **extra, GucSource source)
+{
+	if (source == PGC_S_SESSION && !InitializingParallelWorker)
+		ereport(NOTICE,
+				(errmsg("credit_ledger.worker has no effect in a session"),
+				 errhint("ALTER DATABASE ... SET credit_ledger.worker pauses the worker in a database, "
+						 "ALTER SYSTEM and a reload in all.")));
+	return true;
 }
 
 static bool

@@ -40,4 +40,8 @@ CREATE FUNCTION pg_temp.quick_hold() RETURNS interval LANGUAGE sql SET credit_le
 AS $$ SELECT expires_at - created_at FROM credit_authorize('settings', 1, 'quick') $$;
 SELECT pg_temp.quick_hold();
 
+-- What only the server heeds is no session's.
+SET credit_ledger.worker = off;
+RESET credit_ledger.worker;
+
 SELECT * FROM credit_verify();

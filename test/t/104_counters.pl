@@ -145,7 +145,7 @@ subtest 'nothing is lost on a clean shutdown' => sub {
 	$node->restart;
 	is($node->safe_psql('postgres', q{SELECT sqlstate FROM credit_recent_failures() LIMIT 1}), 'LC003', 'recent failures are there');
 	like($node->safe_psql('postgres', q{SELECT detail FROM credit_health() WHERE check_name = 'commit_failures'}),
-		qr/; the last that failed: authorization "auth-nothing" LC003: authorization/, 'health names the last one, and no organisation that is not known');
+		qr/^nothing of the last hour is counted yet; the last that failed: authorization "auth-nothing" LC003: authorization/, 'health names the last one, and no organisation that is not known');
 	$node->append_conf('postgresql.conf', "credit_ledger.worker = on\n");
 	$node->reload;
 	ok($node->poll_query_until('postgres', $TOTALS, "commit|LC003|1\ngrant|00000|1"), 'what was counted before is drained after');
