@@ -54,7 +54,9 @@ FORMS = [
     ("DO $fuzz$ BEGIN PERFORM {call}; RAISE division_by_zero; EXCEPTION WHEN division_by_zero THEN NULL; END $fuzz$", 1),
     ("CREATE TEMPORARY TABLE fuzz ON COMMIT DROP AS SELECT count(*) FROM {call}", 1),
     ("DECLARE fuzz CURSOR FOR SELECT {call} FROM generate_series(1, 4); FETCH 2 FROM fuzz", 1),
-    ("DECLARE fuzz CURSOR WITH HOLD FOR SELECT {call} FROM generate_series(1, 2); FETCH 1 FROM fuzz", 1),
+    # Not in the select list: what a function in SQL holds that such a cursor has read in part, the server itself leaks at COMMIT
+    # if a savepoint was rolled back since.
+    ("DECLARE fuzz CURSOR WITH HOLD FOR SELECT * FROM {call}; FETCH 1 FROM fuzz", 1),
     ("EXPLAIN (ANALYZE, COSTS OFF) SELECT * FROM {call}", 1),
     ("INSERT INTO usage_of_emails SELECT {org}, 'campaign-1', now(), count(*) FROM {call}", 1),
 ]
