@@ -251,7 +251,7 @@ BEGIN
     WHEN 0 THEN 'all belongs to one owner'
     ELSE format('tables, and what writes them, belong to roles of different rights; statements that are missing: %s, '
                 'the first of them %s', repair.count, repair.first) END;
-  what_to_do := CASE WHEN repair.count > 0 THEN 'SELECT credit_ledger_internal.follow_owner()' END;
+  what_to_do := CASE WHEN repair.count > 0 THEN 'SELECT credit_ledger_internal.follow_owner(); -- as a superuser' END;
   RETURN NEXT;
 END
 $$;
