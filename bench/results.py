@@ -111,7 +111,8 @@ COMPARISONS = [
     Comparison("counting", "instructions/pair", "counted", "not counted", at_most=1.01),
     Comparison("counting", "instructions/pair", "counted, watched", "counted"),
     *(Comparison(f"router_{clients}", metric, "router, 1 shard", "direct")
-      for clients in (1, 16) for metric in ("calls/s", "p50 ms", "p99 ms", "CPU us/call of the shard")),
+      for clients in (1, 16) for metric in ("calls/s", "p50 ms", "p99 ms", "CPU us/call of shards")),
+    Comparison("router_shards", "CPU us/pair of shards", "router, 1 shard", "direct"),
     *(Comparison("router_shards", "pairs/s", side, "direct") for side in ("router, 1 shard", "router, 2 shards", "router, 4 shards")),
     Comparison("router_removal", "ms/1,000 accounts", "100 a call", "10,000 a call"),
 ]

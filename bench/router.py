@@ -80,16 +80,22 @@ def added(bench, sides):
             bench.emit(case, side.name, "calls/s", number, result.per_second)
             bench.emit(case, side.name, "p50 ms", number, percentile(result.latencies_ms, 50))
             bench.emit(case, side.name, "p99 ms", number, percentile(result.latencies_ms, 99))
-            bench.emit(case, side.name, "CPU us/call of the shard", number, result.cpu_us_of[-1])
-            if len(side.servers) > 1:
-                bench.emit(case, side.name, "CPU us/call of the router", number, result.cpu_us_of[0])
+            emit_cpu(bench, case, side, "call", number, result)
+
+
+def emit_cpu(bench, case, side, what, number, result):
+    """The router is the first server of a side that has one."""
+    shards = result.cpu_us_of if len(side.servers) == 1 else result.cpu_us_of[1:]
+    bench.emit(case, side.name, f"CPU us/{what} of shards", number, sum(shards))
+    if len(side.servers) > 1:
+        bench.emit(case, side.name, f"CPU us/{what} of the router", number, result.cpu_us_of[0])
 
 
 def rates(bench, sides):
     for number, side in bench.rounds(sides):
         result = measure_settled(bench, side, "pair.sql", 16)
         bench.emit("router_shards", side.name, "pairs/s", number, result.per_second)
-        bench.emit("router_shards", side.name, "CPU us/pair", number, result.cpu_us)
+        emit_cpu(bench, "router_shards", side, "pair", number, result)
 
 
 def removal(bench, shard):

@@ -90,6 +90,17 @@ CREATE FUNCTION credit_router_internal.find(i_authorization_ids text[])
 $$;
 COMMENT ON FUNCTION credit_router_internal.find(text[]) IS 'on which shard authorizations are, found by asking all';
 
+CREATE FUNCTION credit_router_internal.any_moved(of_hash integer)
+  RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL UNSAFE SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN EXISTS (SELECT FROM credit_router_internal.moved m WHERE m.hash = of_hash);
+END
+$$;
+COMMENT ON FUNCTION credit_router_internal.any_moved(integer) IS
+  'tells whether an organisation of that hash is not where the hash says';
+
 CREATE FUNCTION credit_router_internal.unclear(authorization_ids text[])
   RETURNS text[] LANGUAGE plpgsql STABLE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
@@ -128,7 +139,12 @@ CREATE FUNCTION credit_router_internal.partition_of_authorization(authorization_
   RETURNS integer LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  hash constant integer := credit_router_internal.authorization_hash(authorization_id);
 BEGIN
+  IF hash IS NOT NULL AND NOT credit_router_internal.any_moved(hash) THEN
+    RETURN hash;
+  END IF;
   RETURN (credit_router_internal.partitions_of_authorizations(ARRAY[authorization_id]))[1];
 END
 $$;
