@@ -1094,7 +1094,7 @@ BEGIN ATOMIC
   SELECT sum(r.n)::integer FROM credit_router_internal.credit_unschedule_jobs() AS r (n);
 END;
 COMMENT ON FUNCTION @extschema@.credit_unschedule_jobs() IS
-  'takes the jobs of credit_schedule_jobs() from pg_cron, those of other users too where the caller may see them, and returns how many';
+  'takes the jobs of credit_schedule_jobs() from pg_cron, those of other users too where the caller may see them, and those of databases that are gone or have another name by now; returns how many';
 
 CREATE FUNCTION credit_router_internal.credit_usage_source_unregister(name text)
   RETURNS SETOF boolean LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
