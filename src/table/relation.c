@@ -11,6 +11,7 @@
 #include "access/tableam.h"
 #include "executor/executor.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "utils/rel.h"
 
 #include "compat.h"
@@ -48,6 +49,7 @@ cl_relation_try_open(clUnit *unit, Oid relid, const clTable *table)
 	ListCell *lc;
 	MemoryContext old;
 	Relation opened;
+	clShape *shape;
 	clRelation *rel;
 
 	foreach(lc, unit->relations)
@@ -57,9 +59,14 @@ cl_relation_try_open(clUnit *unit, Oid relid, const clTable *table)
 			return rel;
 	}
 
-	opened = try_table_open(relid, unit->lockmode);
+	LockRelationOid(relid, unit->lockmode);
+	shape = cl_shape_known(relid);
+	opened = shape != NULL ? table_open(relid, NoLock) : try_table_open(relid, NoLock);
 	if (opened == NULL)
+	{
+		UnlockRelationOid(relid, unit->lockmode);
 		return NULL;
+	}
 	cl_snapshot_follow(unit, opened);
 
 	old = MemoryContextSwitchTo(unit->estate->es_query_cxt);
@@ -67,7 +74,7 @@ cl_relation_try_open(clUnit *unit, Oid relid, const clTable *table)
 	rel->rel = opened;
 	rel->lockmode = unit->lockmode;
 	rel->table = table;
-	rel->shape = cl_shape_of(opened, table);
+	rel->shape = shape != NULL ? shape : cl_shape_of(opened, table);
 	unit->relations = lappend(unit->relations, rel);
 	MemoryContextSwitchTo(old);
 	return rel;

@@ -27,14 +27,20 @@ typedef struct clShape
 extern void cl_shape_init(void);
 
 /*
+ * The shape that is remembered of a relation, or NULL.  If it is locked, it is
+ * still there and of this shape: what came before the lock has been seen.
+ */
+extern clShape *cl_shape_known(Oid relid);
+
+/*
  * The shape of a relation, which must be locked.  Raises 42703 or 42804 where
  * a known column is not there or no longer what it was: its values would be
  * misread.
  */
-extern const clShape *cl_shape_of(Relation rel, const clTable *table);
+extern clShape *cl_shape_of(Relation rel, const clTable *table);
 
 /* Whether constraints are to be evaluated for the rows that are written to it. */
-extern bool cl_shape_is_constrained(Relation rel, const clTable *table);
+extern bool cl_shape_is_constrained(clShape *shape, Relation rel, const clTable *table);
 
 /* Whether an attribute is not one of the known columns, and not dropped. */
 extern bool cl_shape_is_extra(const clShape *shape, const clTable *table, Form_pg_attribute att);

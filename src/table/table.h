@@ -35,7 +35,7 @@ struct clRelation
 	Relation rel;
 	LOCKMODE lockmode;
 	const clTable *table;
-	const clShape *shape;
+	clShape *shape;
 	Relation key_index;		/* the index used last to find a row */
 	int key_index_nkeys;	/* by so many keys, */
 	int key_index_ncolumns; /* of which it is asked for so many */

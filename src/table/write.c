@@ -48,6 +48,7 @@ pg_noreturn static void raise_suppressed(clRelation *rel);
 static ResultRelInfo *relation_target(clUnit *unit, clRelation *rel);
 static void relation_set_updated_columns(clUnit *unit, clRelation *rel, const clRow *row);
 static void relation_open_indexes(clUnit *unit, clRelation *rel, bool speculative);
+static void relation_prepare_predicates(clRelation *rel);
 static List *relation_arbiters(clRelation *rel, int nkeys, const clKey *keys);
 static bool index_is_on(clRelation *rel, Relation index, int nkeys, const clKey *keys);
 static TupleTableSlot *relation_write_slot(clUnit *unit, clRelation *rel);
@@ -390,7 +391,7 @@ relation_target(clUnit *unit, clRelation *rel)
 	InitResultRelInfo(rel->target, rel->rel, estate->es_range_table_size, NULL, 0);
 	cl_rte_set_updated_columns(estate, estate->es_range_table_size, NULL);
 	estate->es_opened_result_relations = lappend(estate->es_opened_result_relations, rel->target);
-	rel->constrained = cl_shape_is_constrained(rel->rel, rel->table);
+	rel->constrained = cl_shape_is_constrained(rel->shape, rel->rel, rel->table);
 
 	/* The executor decides once which generated columns it computes: all of them, while no updated ones are known. */
 	if (constraints != NULL && constraints->has_generated_stored)
@@ -433,8 +434,25 @@ relation_open_indexes(clUnit *unit, clRelation *rel, bool speculative)
 	{
 		ExecOpenIndices(rel->target, speculative);
 		rel->speculative = speculative;
+		relation_prepare_predicates(rel);
 	}
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * The executor would have the predicates of partial indexes planned first; as
+ * the relation cache gives them, they are.
+ */
+static void
+relation_prepare_predicates(clRelation *rel)
+{
+	for (int i = 0; i < rel->target->ri_NumIndices; i++)
+	{
+		IndexInfo *info = rel->target->ri_IndexRelationInfo[i];
+
+		if (info->ii_Predicate != NIL)
+			info->ii_PredicateState = ExecInitQual(info->ii_Predicate, NULL);
+	}
 }
 
 /*
