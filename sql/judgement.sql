@@ -216,6 +216,7 @@ COMMENT ON FUNCTION credit_ledger_internal.judgements(timestamptz, timestamptz, 
   'judges as judge_campaigns() says, whose arguments were checked; of campaigns that were used before known_since, '
   'neither key nor authorization may be left';
 
+-- In one process, since the other cores are the callers'; and workers that have to wait for a core hold up the rest.
 CREATE FUNCTION credit_ledger_internal.judge_campaigns(since timestamptz, until timestamptz, tolerance bigint,
     with_findings boolean = false, with_balanced boolean = false, of_finding bigint = NULL, of_campaign text = NULL,
     of_org text = NULL)
@@ -223,6 +224,7 @@ CREATE FUNCTION credit_ledger_internal.judge_campaigns(since timestamptz, until 
   SET search_path = pg_catalog, pg_temp
   SET row_security = off
   SET jit = off
+  SET max_parallel_workers_per_gather = 0
   SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
