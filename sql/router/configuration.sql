@@ -65,8 +65,8 @@ BEGIN
       AND e.extname = 'credit_ledger_router'
     WHERE c.relkind = 'r' AND c.relnamespace = e.extnamespace ORDER BY c.relname
   LOOP
-    EXECUTE format('CREATE FOREIGN TABLE IF NOT EXISTS credit_router_internal.%I () INHERITS (@extschema@.%I) SERVER %I '
-                   'OPTIONS (schema_name %L, table_name %L)', name || '_' || shard, name, server,
+    EXECUTE format('CREATE FOREIGN TABLE IF NOT EXISTS credit_router_internal.%I () INHERITS (@extschema@.%I) '
+                   'SERVER %I OPTIONS (schema_name %L, table_name %L)', name || '_' || shard, name, server,
                    (parse_ident(home))[1], name);
   END LOOP;
 END
@@ -129,13 +129,15 @@ BEGIN
   INSERT INTO credit_router_internal.partition (shard, connection)
   SELECT p.ord - 1, p.connection FROM unnest(partitions) WITH ORDINALITY p (connection, ord);
 
+  -- Text comes back in the style that the router's functions expect.
   -- A call that takes too long is ended by the shard itself. Where that does not answer, by PL/Proxy, which looks only
   -- when another shard has answered, or else by this server.
   SELECT format('query_timeout %L, ', seconds)
          || string_agg(format('%I %L', 'p' || p.shard, concat_ws(' ', p.connection,
               CASE WHEN p.connection !~ '\mtcp_user_timeout\M' THEN format('tcp_user_timeout=%s000', seconds) END,
               CASE WHEN p.connection !~ '\moptions\M'
-                   THEN format('options=''-c statement_timeout=%ss''', seconds) END)),
+                   THEN format('options=''-c statement_timeout=%ss -c datestyle=ISO -c intervalstyle=postgres''',
+                               seconds) END)),
               ', ' ORDER BY p.shard) INTO options
   FROM credit_router_internal.partition p;
   EXECUTE format('ALTER DATABASE %I SET statement_timeout = %L', current_database(), seconds + 2 || 's');
@@ -216,7 +218,8 @@ BEGIN
     JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
       AND e.extname = 'credit_ledger_router'
     WHERE CASE WHEN p.pronamespace = 'credit_router_internal'::regnamespace
-               THEN p.proname NOT LIKE 'credit\_%' AND p.proname NOT IN ('grant_on_shards', 'set_server', 'attach_tables', 'detach_tables', 'claims')
+               THEN p.proname NOT LIKE 'credit\_%'
+                 AND p.proname NOT IN ('grant_on_shards', 'set_server', 'attach_tables', 'detach_tables', 'claims')
                  OR regexp_replace(p.proname, '_whole$', '') = ANY (functions)
                ELSE p.proname = ANY (functions) END
   UNION ALL

@@ -2,7 +2,7 @@
 -- catalog of a database with the ledger, by sql/router/generate.
 --
 -- Where a function goes is told by its first argument: org_id, authorization_id, arrays of these (many.sql), or neither:
--- to all shards.
+-- to all shards. PL/Proxy sends instants and intervals as text, in a style that says the same everywhere.
 \set ON_ERROR_STOP on
 BEGIN;
 SET LOCAL client_min_messages = warning;
@@ -102,7 +102,8 @@ FROM relation r JOIN columns c ON c.relid = r.oid WHERE r.relkind <> 'c' ORDER B
 
 \echo '-- What goes to one shard.'
 \echo
-SELECT format(E'CREATE FUNCTION @extschema@.%I(%s)\n  RETURNS %s LANGUAGE plproxy %s AS $$\n'
+SELECT format(E'CREATE FUNCTION @extschema@.%I(%s)\n  RETURNS %s LANGUAGE plproxy %s\n'
+           '  SET DateStyle = ''ISO''\n  SET IntervalStyle = ''postgres''\nAS $$\n'
               '  CLUSTER ''credit_router'';\n  RUN ON credit_router_internal.%s(%s);\n$$;\n%s', f.proname, f.arguments, f.result,
               f.marks, CASE f.way WHEN 'organisation' THEN 'partition_of' ELSE 'partition_of_' || f.way END, f.route, f.comment_on)
 FROM routed f WHERE f.way IN ('organisation', 'authorization', 'finding') ORDER BY f.way DESC, f.proname COLLATE "C";
@@ -111,7 +112,8 @@ FROM routed f WHERE f.way IN ('organisation', 'authorization', 'finding') ORDER 
 \echo
 SELECT CASE
   WHEN f.prorettype = 'void'::regtype OR f.result_columns IS NULL AND f.prorettype IN ('int4'::regtype, 'int8'::regtype, 'bool'::regtype) THEN
-    format(E'CREATE FUNCTION credit_router_internal.%I(%s)\n  RETURNS SETOF %s LANGUAGE plproxy %s AS $$\n'
+    format(E'CREATE FUNCTION credit_router_internal.%I(%s)\n  RETURNS SETOF %s LANGUAGE plproxy %s\n'
+           '  SET DateStyle = ''ISO''\n  SET IntervalStyle = ''postgres''\nAS $$\n'
            '  CLUSTER ''credit_router'';\n  RUN ON credit_router_internal.%s;\n  SELECT * FROM @extschema@.%1$I(%9$s);\n$$;\n\n'
            'CREATE FUNCTION @extschema@.%1$I(%2$s)\n  RETURNS %3$s LANGUAGE sql %4$s\nBEGIN ATOMIC\n'
            '  SELECT %6$s FROM credit_router_internal.%1$I(%7$s) AS r (n);\nEND;\n%8$s',
@@ -122,7 +124,8 @@ SELECT CASE
             FROM string_to_table(nullif(f.names, ''), ', ') WITH ORDINALITY AS a (name, n)), f.comment_on, f.names)
   ELSE
     format(E'CREATE TYPE credit_router_internal.%I AS (\n%s,\n  shard integer\n);\n\n'
-           'CREATE FUNCTION @extschema@.%1$I(%3$s)\n  RETURNS SETOF credit_router_internal.%1$I LANGUAGE plproxy %4$s AS $$\n'
+           'CREATE FUNCTION @extschema@.%1$I(%3$s)\n  RETURNS SETOF credit_router_internal.%1$I LANGUAGE plproxy %4$s\n'
+           '  SET DateStyle = ''ISO''\n  SET IntervalStyle = ''postgres''\nAS $$\n'
            '  CLUSTER ''credit_router'';\n  RUN ON credit_router_internal.%5$s;\n'
            '  SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.%1$I(%6$s) r;\n$$;\n%7$s',
            f.proname, f.result_columns, f.arguments, f.marks, f.partitions, f.names, f.comment_on)

@@ -638,7 +638,10 @@ CREATE FUNCTION @extschema@.credit_account_configure(org_id text,
     low_balance_threshold bigint = NULL::bigint,
     frozen boolean = NULL::boolean,
     metadata jsonb = NULL::jsonb)
-  RETURNS @extschema@.credit_account LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS @extschema@.credit_account LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of(org_id);
 $$;
@@ -649,7 +652,10 @@ CREATE FUNCTION @extschema@.credit_adjust(org_id text,
     amount bigint,
     idempotency_key text,
     reason text)
-  RETURNS @extschema@.credit_movement LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS @extschema@.credit_movement LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of(org_id);
 $$;
@@ -663,7 +669,10 @@ CREATE FUNCTION @extschema@.credit_authorize(org_id text,
     timeout interval = NULL::interval,
     timeout_action @extschema@.credit_timeout_action = NULL::@extschema@.credit_timeout_action,
     metadata jsonb = NULL::jsonb)
-  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of(org_id);
 $$;
@@ -671,7 +680,10 @@ COMMENT ON FUNCTION @extschema@.credit_authorize(text, bigint, text, text, inter
   'holds amount (> 0) credits until timeout, or credit_ledger.commit_timeout; the key defaults to campaign_id';
 
 CREATE FUNCTION @extschema@.credit_balance(org_id text)
-  RETURNS @extschema@.credit_account_balance LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS @extschema@.credit_account_balance LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of(org_id);
 $$;
@@ -680,7 +692,10 @@ COMMENT ON FUNCTION @extschema@.credit_balance(text) IS
 
 CREATE FUNCTION @extschema@.credit_balance_at(org_id text,
     at timestamp with time zone)
-  RETURNS bigint LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS bigint LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of(org_id);
 $$;
@@ -692,7 +707,10 @@ CREATE FUNCTION @extschema@.credit_charge(org_id text,
     campaign_id text = NULL::text,
     idempotency_key text = NULL::text,
     metadata jsonb = NULL::jsonb)
-  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of(org_id);
 $$;
@@ -706,7 +724,10 @@ CREATE FUNCTION @extschema@.credit_grant(org_id text,
     metadata jsonb = NULL::jsonb,
     expires_at timestamp with time zone = NULL::timestamp with time zone,
     priority integer = NULL::integer)
-  RETURNS @extschema@.credit_movement LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS @extschema@.credit_movement LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of(org_id);
 $$;
@@ -717,7 +738,10 @@ CREATE FUNCTION @extschema@.credit_lot_configure(org_id text,
     lot_no bigint,
     expires_at timestamp with time zone = NULL::timestamp with time zone,
     priority integer = NULL::integer)
-  RETURNS @extschema@.credit_lot LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS @extschema@.credit_lot LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of(org_id);
 $$;
@@ -725,7 +749,10 @@ COMMENT ON FUNCTION @extschema@.credit_lot_configure(text, bigint, timestamp wit
   'sets what is not NULL on an open lot; an expires_at in the past means now; holds keep what they took; LC002, LC009';
 
 CREATE FUNCTION @extschema@.credit_lots(org_id text)
-  RETURNS TABLE(lot_no bigint, priority integer, expires_at timestamp with time zone, amount bigint, remaining bigint, held bigint, free bigint) LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS TABLE(lot_no bigint, priority integer, expires_at timestamp with time zone, amount bigint, remaining bigint, held bigint, free bigint) LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of(org_id);
 $$;
@@ -738,7 +765,10 @@ CREATE FUNCTION @extschema@.credit_statement(org_id text,
     after_entry_no bigint = NULL::bigint,
     max_rows integer = NULL::integer,
     period interval = NULL::interval)
-  RETURNS SETOF @extschema@.credit_statement_line LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF @extschema@.credit_statement_line LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of(org_id);
 $$;
@@ -748,7 +778,10 @@ COMMENT ON FUNCTION @extschema@.credit_statement(text, timestamp with time zone,
 CREATE FUNCTION @extschema@.credit_void(org_id text,
     lot_no bigint,
     reason text)
-  RETURNS @extschema@.credit_movement LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS @extschema@.credit_movement LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of(org_id);
 $$;
@@ -758,7 +791,10 @@ COMMENT ON FUNCTION @extschema@.credit_void(text, bigint, text) IS
 CREATE FUNCTION @extschema@.credit_resolve_finding(finding_id bigint,
     action text,
     note text = NULL::text)
-  RETURNS @extschema@.credit_finding LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS @extschema@.credit_finding LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of_finding(finding_id);
 $$;
@@ -768,7 +804,10 @@ COMMENT ON FUNCTION @extschema@.credit_resolve_finding(bigint, text, text) IS
 CREATE FUNCTION @extschema@.credit_commit(authorization_id text,
     amount_used bigint = NULL::bigint,
     final boolean = true)
-  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of_authorization(authorization_id);
 $$;
@@ -778,7 +817,10 @@ COMMENT ON FUNCTION @extschema@.credit_commit(text, bigint, boolean) IS
 CREATE FUNCTION @extschema@.credit_correct(authorization_id text,
     amount_used bigint,
     reason text)
-  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of_authorization(authorization_id);
 $$;
@@ -788,7 +830,10 @@ COMMENT ON FUNCTION @extschema@.credit_correct(text, bigint, text) IS
 CREATE FUNCTION @extschema@.credit_extend(authorization_id text,
     timeout interval = NULL::interval,
     amount bigint = NULL::bigint)
-  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of_authorization(authorization_id);
 $$;
@@ -799,7 +844,10 @@ CREATE FUNCTION @extschema@.credit_refund(authorization_id text,
     idempotency_key text,
     amount bigint = NULL::bigint,
     reason text = NULL::text)
-  RETURNS @extschema@.credit_movement LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS @extschema@.credit_movement LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of_authorization(authorization_id);
 $$;
@@ -808,7 +856,10 @@ COMMENT ON FUNCTION @extschema@.credit_refund(text, text, bigint, text) IS
 
 CREATE FUNCTION @extschema@.credit_revert(authorization_id text,
     reason text = NULL::text)
-  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS @extschema@.credit_authorization LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partition_of_authorization(authorization_id);
 $$;
@@ -835,7 +886,10 @@ CREATE TYPE credit_router_internal.credit_campaign_status AS (
 
 CREATE FUNCTION @extschema@.credit_campaign_status(campaign_id text,
     org_id text = NULL::text)
-  RETURNS SETOF credit_router_internal.credit_campaign_status LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF credit_router_internal.credit_campaign_status LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions_of(org_id);
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_campaign_status(campaign_id, org_id) r;
@@ -844,7 +898,10 @@ COMMENT ON FUNCTION @extschema@.credit_campaign_status(text, text) IS
   'tells what a campaign was charged and what it used over its whole life, with the verdict (tolerance 0), a row for each organisation that has a campaign of that name';
 
 CREATE FUNCTION credit_router_internal.credit_check_reconciliation(as_of timestamp with time zone = NULL::timestamp with time zone)
-  RETURNS SETOF boolean LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF boolean LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
   SELECT * FROM @extschema@.credit_check_reconciliation(as_of);
@@ -869,7 +926,10 @@ CREATE TYPE credit_router_internal.credit_commit_failure_rate AS (
 
 CREATE FUNCTION @extschema@.credit_commit_failure_rate(period interval = '01:00:00'::interval,
     since timestamp with time zone = NULL::timestamp with time zone)
-  RETURNS SETOF credit_router_internal.credit_commit_failure_rate LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF credit_router_internal.credit_commit_failure_rate LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_commit_failure_rate(period, since) r;
@@ -886,7 +946,10 @@ CREATE TYPE credit_router_internal.credit_health AS (
 );
 
 CREATE FUNCTION @extschema@.credit_health()
-  RETURNS SETOF credit_router_internal.credit_health LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF credit_router_internal.credit_health LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_health() r;
@@ -895,7 +958,10 @@ COMMENT ON FUNCTION @extschema@.credit_health() IS
   'tells what is wrong now, in one row a check: ok, warning or critical, what was seen, and what to do about it';
 
 CREATE FUNCTION credit_router_internal.credit_maintain()
-  RETURNS SETOF void LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF void LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
   SELECT * FROM @extschema@.credit_maintain();
@@ -921,7 +987,10 @@ CREATE TYPE credit_router_internal.credit_orphaned_authorizations AS (
 
 CREATE FUNCTION @extschema@.credit_orphaned_authorizations(older_than interval = '01:00:00'::interval,
     made_before timestamp with time zone = NULL::timestamp with time zone)
-  RETURNS SETOF credit_router_internal.credit_orphaned_authorizations LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF credit_router_internal.credit_orphaned_authorizations LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_orphaned_authorizations(older_than, made_before) r;
@@ -942,7 +1011,10 @@ CREATE TYPE credit_router_internal.credit_recent_failures AS (
 );
 
 CREATE FUNCTION @extschema@.credit_recent_failures()
-  RETURNS SETOF credit_router_internal.credit_recent_failures LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF credit_router_internal.credit_recent_failures LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_recent_failures() r;
@@ -962,7 +1034,10 @@ CREATE FUNCTION @extschema@.credit_reconcile(since timestamp with time zone = NU
     until timestamp with time zone = NULL::timestamp with time zone,
     tolerance bigint = 10,
     period interval = NULL::interval)
-  RETURNS SETOF credit_router_internal.credit_reconcile LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF credit_router_internal.credit_reconcile LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_reconcile(since, until, tolerance, period) r;
@@ -990,7 +1065,10 @@ CREATE FUNCTION @extschema@.credit_reconcile_campaigns(since timestamp with time
     until timestamp with time zone = NULL::timestamp with time zone,
     tolerance bigint = 10,
     period interval = NULL::interval)
-  RETURNS SETOF credit_router_internal.credit_reconcile_campaigns LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF credit_router_internal.credit_reconcile_campaigns LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_reconcile_campaigns(since, until, tolerance, period) r;
@@ -1008,7 +1086,10 @@ CREATE TYPE credit_router_internal.credit_reconciliation_health AS (
 );
 
 CREATE FUNCTION @extschema@.credit_reconciliation_health(as_of timestamp with time zone = NULL::timestamp with time zone)
-  RETURNS SETOF credit_router_internal.credit_reconciliation_health LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF credit_router_internal.credit_reconciliation_health LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_reconciliation_health(as_of) r;
@@ -1035,7 +1116,10 @@ CREATE FUNCTION @extschema@.credit_run_reconciliation(since timestamp with time 
     until timestamp with time zone = NULL::timestamp with time zone,
     tolerance bigint = 10,
     period interval = NULL::interval)
-  RETURNS SETOF credit_router_internal.credit_run_reconciliation LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF credit_router_internal.credit_run_reconciliation LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_run_reconciliation(since, until, tolerance, period) r;
@@ -1046,7 +1130,10 @@ COMMENT ON FUNCTION @extschema@.credit_run_reconciliation(timestamp with time zo
 CREATE FUNCTION credit_router_internal.credit_schedule_jobs(reconcile_schedule text = '0 3 * * *'::text,
     tolerance bigint = 10,
     reconcile_all_schedule text = '0 5 * * 0'::text)
-  RETURNS SETOF bigint LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF bigint LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
   SELECT * FROM @extschema@.credit_schedule_jobs(reconcile_schedule, tolerance, reconcile_all_schedule);
@@ -1065,7 +1152,10 @@ COMMENT ON FUNCTION @extschema@.credit_schedule_jobs(text, bigint, text) IS
 CREATE FUNCTION credit_router_internal.credit_sweep(as_of timestamp with time zone = NULL::timestamp with time zone,
     max_rows integer = 1000,
     org_id text = NULL::text)
-  RETURNS SETOF integer LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF integer LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions_of(org_id);
   SELECT * FROM @extschema@.credit_sweep(as_of, max_rows, org_id);
@@ -1082,7 +1172,10 @@ COMMENT ON FUNCTION @extschema@.credit_sweep(timestamp with time zone, integer, 
   'settles at most max_rows holds that expired before as_of (NULL: now), of one organisation or of all, oldest first, by their timeout_action, and returns how many; an account locked by somebody else is passed over, one that fails is passed over with a WARNING';
 
 CREATE FUNCTION credit_router_internal.credit_unschedule_jobs()
-  RETURNS SETOF integer LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF integer LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
   SELECT * FROM @extschema@.credit_unschedule_jobs();
@@ -1097,7 +1190,10 @@ COMMENT ON FUNCTION @extschema@.credit_unschedule_jobs() IS
   'takes the jobs of credit_schedule_jobs() from pg_cron, those of other users too where the caller may see them, and those of databases that are gone or have another name by now; returns how many';
 
 CREATE FUNCTION credit_router_internal.credit_usage_source_unregister(name text)
-  RETURNS SETOF boolean LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF boolean LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
   SELECT * FROM @extschema@.credit_usage_source_unregister(name);
@@ -1123,7 +1219,10 @@ CREATE TYPE credit_router_internal.credit_verify AS (
 CREATE FUNCTION @extschema@.credit_verify(org_id text = NULL::text,
     since timestamp with time zone = NULL::timestamp with time zone,
     period interval = NULL::interval)
-  RETURNS SETOF credit_router_internal.credit_verify LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF credit_router_internal.credit_verify LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions_of(org_id);
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_verify(org_id, since, period) r;
@@ -1149,7 +1248,10 @@ CREATE TYPE credit_router_internal.credit_worker_status AS (
 );
 
 CREATE FUNCTION @extschema@.credit_worker_status()
-  RETURNS SETOF credit_router_internal.credit_worker_status LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF credit_router_internal.credit_worker_status LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
   SELECT r.*, @extschema@.credit_shard_number() AS shard FROM @extschema@.credit_worker_status() r;
@@ -1158,7 +1260,10 @@ COMMENT ON FUNCTION @extschema@.credit_worker_status() IS
   'tells of the worker, as far as this database goes: is the library preloaded, credit_ledger.worker on, who is at work, what did the last sweep do and leave, when did one fail and why, and why nothing is settled here, if so. Counted since the server started';
 
 CREATE FUNCTION credit_router_internal.credit_worker_wake()
-  RETURNS SETOF boolean LANGUAGE plproxy VOLATILE PARALLEL UNSAFE AS $$
+  RETURNS SETOF boolean LANGUAGE plproxy VOLATILE PARALLEL UNSAFE
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
+AS $$
   CLUSTER 'credit_router';
   RUN ON credit_router_internal.partitions();
   SELECT * FROM @extschema@.credit_worker_wake();

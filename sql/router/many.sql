@@ -51,6 +51,8 @@ CREATE FUNCTION @extschema@.credit_authorize_many(
     skip_refused boolean = false)
   RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
 AS $$
 #variable_conflict use_variable
 DECLARE
@@ -113,6 +115,8 @@ CREATE FUNCTION @extschema@.credit_charge_many(
     metadata jsonb[] = NULL, skip_refused boolean = false)
   RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
 AS $$
 #variable_conflict use_variable
 DECLARE
@@ -173,6 +177,8 @@ CREATE FUNCTION @extschema@.credit_commit_many(
     authorization_ids text[], amounts_used bigint[] = NULL, skip_refused boolean = false)
   RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
 AS $$
 #variable_conflict use_variable
 DECLARE
@@ -229,6 +235,8 @@ CREATE FUNCTION @extschema@.credit_revert_many(
     authorization_ids text[], reason text = NULL, skip_refused boolean = false)
   RETURNS SETOF @extschema@.credit_authorization_item LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
+  SET DateStyle = 'ISO'
+  SET IntervalStyle = 'postgres'
 AS $$
 #variable_conflict use_variable
 DECLARE

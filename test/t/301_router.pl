@@ -103,6 +103,18 @@ is($server->safe_psql('router', q{SELECT org_id, status, replayed FROM credit_co
 	'one of another form, too');
 is($server->safe_psql('router', q{SELECT org_id, sqlstate FROM credit_commit_many('{auth-abc123,auth-nowhere}', skip_refused => true)}),
 	"org-7|\n|LC003", 'in lists, too');
+# Text of instants, in whatever style, is what was meant.
+$server->safe_psql('postgres', "ALTER DATABASE $_ SET DateStyle = 'SQL, DMY'; ALTER DATABASE $_ SET IntervalStyle = 'sql_standard'") for @shards;
+is($server->safe_psql('router', q{SET DateStyle = 'German'; SET IntervalStyle = 'iso_8601'; SET TimeZone = 'America/New_York';
+	SELECT count(*) FROM generate_series(1, 20) n, credit_grant('org-' || n, 1, 'styled', expires_at => '2099-03-04 05:06:07.123456+00');
+	SELECT count(*) FROM generate_series(1, 20) n, credit_authorize('org-' || n, 1, 'styled', timeout => '-1 day +30:00:00') a
+	WHERE a.created_at > now() - interval '1 minute' AND a.expires_at - a.created_at = '6 hours'}), "20\n20", 'calls in a style of the session\'s');
+is($server->safe_psql('router', q{SELECT count(*) FROM credit_lot WHERE expires_at = '2099-03-04 05:06:07.123456+00'}), '20',
+	'an instant arrives as it was meant');
+is($server->safe_psql('router', q{SET DateStyle = 'SQL, DMY'; SELECT count(*)
+	FROM credit_authorize_many('{org-1,org-2}', '{1,1}', '{styled-2,styled-2}') a
+	WHERE a.created_at BETWEEN now() - interval '1 minute' AND clock_timestamp()}), '2', 'in lists, too');
+$server->safe_psql('router', q{SELECT count(credit_revert(authorization_id)) FROM credit_ledger WHERE campaign_id ~ 'styled' AND status = 'authorized'});
 fails_with($server, 'LC003', q{SELECT credit_commit('auth-nowhere')}, 'one that is nowhere', %router);
 fails_with($server, 'LC002', q{SELECT credit_balance('nobody')}, 'an organisation without account', %router);
 fails_with($server, '22004', q{SELECT credit_balance(NULL)}, 'no organisation', %router);
@@ -114,7 +126,7 @@ fails_with($server, '0A000', q{SELECT credit_create_partitions()}, 'partitions a
 is($server->safe_psql('router', q{SELECT count(*) FROM credit_verify()}), '0', 'all books are sound');
 is($server->safe_psql('router', q{SELECT count(*) FROM credit_verify('org-1')}), '0', 'those of one organisation');
 is($server->safe_psql('router', q{SELECT string_agg(DISTINCT shard::text, ' ') FROM credit_health()}), '0 1', 'health names the shard');
-is($server->safe_psql('router', q{SELECT count(*) FROM credit_statement('org-1')}), '4', 'a statement');
+is($server->safe_psql('router', q{SELECT count(*) FROM credit_statement('org-1')}), '5', 'a statement');
 
 # A wrong route is refused by the shard.
 fails_with($server, 'LC010', q{SELECT credit_balance(org_id) FROM (SELECT 'org-' || n FROM generate_series(1, 20) n) o (org_id)},
