@@ -45,6 +45,7 @@ static void fire_before_delete(clUnit *unit, clRelation *rel, const clRow *row);
 static void relation_lock_for_triggers(clUnit *unit, clRelation *rel, const clRow *row, LockTupleMode mode);
 static void require_own_columns(clRelation *rel, const clRow *row, TupleTableSlot *slot);
 pg_noreturn static void raise_suppressed(clRelation *rel);
+static void init_target(ResultRelInfo *target, Relation rel, Index rti);
 static ResultRelInfo *relation_target(clUnit *unit, clRelation *rel);
 static void relation_set_updated_columns(clUnit *unit, clRelation *rel, const clRow *row);
 static void relation_open_indexes(clUnit *unit, clRelation *rel, bool speculative);
@@ -364,6 +365,29 @@ raise_suppressed(clRelation *rel)
  */
 
 /*
+ * Statement triggers do not fire for us, and the server copies what a table
+ * has of triggers each time: where all of them are such, it is shown none.
+ */
+static void
+init_target(ResultRelInfo *target, Relation rel, Index rti)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+	RelationData without_triggers;
+
+	if (triggers == NULL || triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
+		triggers->trig_update_before_row || triggers->trig_update_after_row || triggers->trig_delete_before_row ||
+		triggers->trig_delete_after_row)
+	{
+		InitResultRelInfo(target, rel, rti, NULL, 0);
+		return;
+	}
+	without_triggers = *rel;
+	without_triggers.trigdesc = NULL;
+	InitResultRelInfo(target, &without_triggers, rti, NULL, 0);
+	target->ri_RelationDesc = rel;
+}
+
+/*
  * It gets a range table entry of its own, since that is where the executor
  * looks for the updated columns.
  */
@@ -388,7 +412,7 @@ relation_target(clUnit *unit, clRelation *rel)
 	estate->es_range_table_size = list_length(estate->es_range_table);
 
 	rel->target = makeNode(ResultRelInfo);
-	InitResultRelInfo(rel->target, rel->rel, estate->es_range_table_size, NULL, 0);
+	init_target(rel->target, rel->rel, estate->es_range_table_size);
 	cl_rte_set_updated_columns(estate, estate->es_range_table_size, NULL);
 	estate->es_opened_result_relations = lappend(estate->es_opened_result_relations, rel->target);
 	rel->constrained = cl_shape_is_constrained(rel->shape, rel->rel, rel->table);
