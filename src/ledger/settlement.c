@@ -125,7 +125,7 @@ settlement_require_legal(const clAccount *account, const clAuthorization *author
 	if (settlement->verb == CL_VERB_COMMIT || settlement->verb == CL_VERB_COMMIT_PART)
 		cl_require_not_below_charged(authorization, used,
 									 "The amount is the total used so far. "
-									 "credit_refund() gives credits back once all is settled.");
+									 "credit_correct() sets what it was really worth once it is settled.");
 	if (settlement->verb == CL_VERB_COMMIT_PART)
 		require_within_hold(authorization, used);
 	if (settlement->verb == CL_VERB_CORRECT)
@@ -361,6 +361,6 @@ raise_committed_with_another_amount(const clAuthorization *authorization, int64 
 					text_to_cstring(authorization->authorization_id)),
 			 errdetail("Stored: amount %lld. Passed: amount %lld.",
 					   (long long) authorization->amount, (long long) used),
-			 errhint("credit_correct() sets what it was really worth, credit_refund() gives credits back.")));
+			 errhint(CL_REMEDY_FOR_CHARGED)));
 	pg_unreachable();
 }

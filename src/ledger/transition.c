@@ -123,14 +123,13 @@ remedy(clState state, clVerb verb)
 		case CL_VERB_CORRECT:
 			return open ? "credit_commit() or credit_revert() settles it." : NULL;
 		case CL_VERB_REVERT:
-			return reverted ? NULL : "credit_refund() gives committed credits back.";
+			return reverted ? NULL : CL_REMEDY_FOR_CHARGED;
 		case CL_VERB_COMMIT_PART:
 			if (provisional)
 				return "credit_commit() with final => true still corrects what the timeout decided.";
 			/* FALLTHROUGH */
 		case CL_VERB_COMMIT:
-			return reverted ? "Authorize again under a new idempotency key." :
-							  "credit_correct() sets what it was really worth, credit_refund() gives credits back.";
+			return reverted ? "Authorize again under a new idempotency key." : CL_REMEDY_FOR_CHARGED;
 		default:
 			return NULL;
 	}

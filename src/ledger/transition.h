@@ -41,6 +41,10 @@ typedef enum clVerb
 
 #define CL_NVERBS (CL_VERB_CORRECT + 1)
 
+/* To whoever charged and now says otherwise. */
+#define CL_REMEDY_FOR_CHARGED \
+	"credit_correct() sets what it was really worth, credit_refund() gives credits back."
+
 typedef enum clEffect
 {
 	CL_EFFECT_REFUSE, /* LC006 */
