@@ -60,7 +60,8 @@ COMMENT ON COLUMN @extschema@.credit_finding.campaigns IS
   'of how many campaigns of the organisation, each within the tolerance, this is the sum; credit_finding_part has '
   'them. NULL: it is about one, or about none';
 COMMENT ON COLUMN @extschema@.credit_finding.seen_at IS
-  'when a run last saw it; charged, refunded, used and difference are of then';
+  'when a run last saw it; charged, refunded, used and difference are of then. dismiss: of the difference, what was '
+  'accepted, which is what of it was still there';
 COMMENT ON COLUMN @extschema@.credit_finding.resolution IS
   'adjust: the charge was corrected to what was used; dismiss: somebody accepted it; cleared: a later run found it '
   'gone';
@@ -101,15 +102,22 @@ SELECT pg_extension_config_dump('@extschema@.credit_finding_part', '');
 -- name.
 CREATE FUNCTION credit_ledger_internal.campaign_of_day(used_on date)
   RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN 'usage without campaign, '
-  || CASE used_on
-       WHEN 'infinity' THEN 'ever'
-       WHEN '-infinity' THEN 'never'
-       ELSE to_char(extract(year FROM used_on), 'FM0000') || '-' || to_char(extract(month FROM used_on), 'FM00')
-         || '-' || to_char(extract(day FROM used_on), 'FM00')
-     END;
+RETURN 'usage without campaign, ' || to_char(extract(year FROM used_on), 'FM999990000')
+  || '-' || to_char(extract(month FROM used_on), 'FM00') || '-' || to_char(extract(day FROM used_on), 'FM00');
 COMMENT ON FUNCTION credit_ledger_internal.campaign_of_day(date) IS
   'names the campaign that usage without a campaign counts to';
+
+CREATE FUNCTION credit_ledger_internal.day_of_campaign(campaign_id text)
+  RETURNS date LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT d.day
+  FROM (SELECT make_date(m.part[1]::integer, m.part[2]::integer, 1) + m.part[3]::integer - 1 AS day
+        FROM regexp_match(campaign_id, '^usage without campaign, '
+                                       '(?!-?0+-)(-0[0-9]{3}|[0-9]{4,6})-(0[1-9]|1[0-2])-([0-9]{2})$') m (part)) d
+  WHERE credit_ledger_internal.campaign_of_day(d.day) = campaign_id;
+END;
+COMMENT ON FUNCTION credit_ledger_internal.day_of_campaign(text) IS
+  'tells the day whose usage counts to a campaign of this name; NULL: it is no such name';
 
 CREATE VIEW credit_ledger_internal.finding_campaign WITH (security_invoker) AS
 SELECT f.finding_id, f.org_id,

@@ -29,23 +29,22 @@ CREATE FUNCTION credit_ledger_internal.campaign_charges(since timestamptz, until
     of_finding bigint, of_campaign text, of_org text)
   RETURNS SETOF credit_ledger_internal.campaign_charge LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-  SELECT l.org_id, coalesce(l.campaign_id, l.idempotency_key), true, NULL::date,
-         coalesce(l.campaign_id = l.idempotency_key, true),
+  SELECT l.org_id, coalesce(l.campaign_id, l.idempotency_key), true,
+         coalesce(l.campaign_id = l.idempotency_key, true)
+           AND l.created_at >= coalesce((SELECT r.removed_until FROM @extschema@.credit_key_removal r), '-infinity'),
          CASE l.status WHEN 'committed' THEN l.amount ELSE 0 END, NULL::bigint, l.refunded_amount
   FROM @extschema@.credit_ledger_settled l
   WHERE l.settled_at >= since AND l.settled_at < until
   UNION ALL
-  SELECT o.org_id, coalesce(o.campaign_id, o.idempotency_key), o.created_at >= since AND o.created_at < until, NULL,
+  SELECT o.org_id, coalesce(o.campaign_id, o.idempotency_key), o.created_at >= since AND o.created_at < until,
          coalesce(o.campaign_id = o.idempotency_key, true), coalesce(o.committed_amount, 0), o.amount, 0
   FROM @extschema@.credit_ledger_open o
   UNION ALL
-  -- What was charged for a day is charged to its name: a finding knows the day.
-  SELECT f.org_id, f.campaign_id, f.finding_id = of_finding OR with_findings AND f.resolution IS NULL, f.used_on,
-         NULL, NULL, NULL, NULL
+  SELECT f.org_id, f.campaign_id, true, NULL, NULL, NULL, NULL
   FROM credit_ledger_internal.finding_campaign f
-  WHERE f.finding_id = of_finding OR with_findings AND f.resolution IS NULL OR f.used_on IS NOT NULL
+  WHERE f.finding_id = of_finding OR with_findings AND f.resolution IS NULL
   UNION ALL
-  SELECT k.org_id, of_campaign COLLATE "C", true, NULL, NULL, NULL, NULL, NULL
+  SELECT k.org_id, of_campaign COLLATE "C", true, NULL, NULL, NULL, NULL
   FROM (SELECT i.org_id FROM @extschema@.credit_idempotency i
         WHERE i.idempotency_key = of_campaign AND i.operation = 'authorize'
         UNION ALL
@@ -65,8 +64,8 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION credit_ledger_internal.campaign_charges(timestamptz, timestamptz, boolean, bigint, text, text) IS
   'lists the authorizations that were settled in a window, which are to be judged; all that are open, to be judged '
-  'if they were made in it; the campaigns of open findings, of one finding, or of one name; and the days that findings '
-  'were about. A campaign may come many times';
+  'if they were made in it; and the campaigns of open findings, of one finding, or of one name. A campaign may come '
+  'many times';
 
 CREATE FUNCTION credit_ledger_internal.as_bigint(value numeric)
   RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE

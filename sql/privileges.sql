@@ -54,7 +54,7 @@ DECLARE
   helpers constant text[] := '{require_account,require_argument,require_one_start,window_start,setting,'
     'tell_step,last_entry_before,discrepancies,verify_in_steps,misplaced_rows,put_away_until,leaves,'
     'lots_ended,lots_expiring,lot_discrepancies,expiry_horizon,ownership_repair,judge_campaigns,judgements,'
-    'campaign_charges,as_bigint,usage,read_usage,of_every_source,require_usage_columns,campaign_of_day,'
+    'campaign_charges,as_bigint,usage,read_usage,of_every_source,require_usage_columns,campaign_of_day,day_of_campaign,'
     'start_of_day,day_of,row_count,checksum,chain_breaks,written_tables,queue_heads,table_lockers,'
     'commit_outcomes,commit_outcomes_told,health_of_alerts,health_of_commits,health_of_waiting,'
     'health_of_timeouts,health_of_pg_cron}'::text[];

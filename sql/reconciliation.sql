@@ -360,6 +360,43 @@ $$;
 COMMENT ON FUNCTION credit_ledger_internal.correct_finding(@extschema@.credit_finding, text) IS
   'has the campaigns of a finding charged what they used, and returns how many credits that took';
 
+-- What a colleague has corrected since the run is not accepted, or as much of later usage would be. Nor is what has
+-- come on top of what the finding says: the next run finds that.
+CREATE FUNCTION credit_ledger_internal.accept_finding(finding @extschema@.credit_finding)
+  RETURNS bigint LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  accepted record;
+  still_there numeric := 0::numeric;
+BEGIN
+  IF finding.detail IS NOT NULL OR NOT EXISTS (SELECT FROM @extschema@.credit_usage_source) THEN
+    RETURN finding.difference;
+  END IF;
+  FOR accepted IN
+    SELECT c.campaign_id,
+           CASE WHEN j.verdict IN ('in_flight', 'detached') THEN c.difference
+                WHEN c.difference < 0 THEN least(greatest(c.difference, coalesce(j.difference, 0)), 0)
+                ELSE greatest(least(c.difference, coalesce(j.difference, 0)), 0)
+           END AS difference
+    FROM (SELECT f.campaign_id, f.difference
+          FROM credit_ledger_internal.finding_campaign f WHERE f.finding_id = finding.finding_id) c
+    LEFT JOIN credit_ledger_internal.judge_campaigns('infinity', 'infinity', 0, of_finding => finding.finding_id) j
+      ON j.org_id = finding.org_id
+     AND coalesce(j.campaign_id, credit_ledger_internal.campaign_of_day(j.used_on)) = c.campaign_id
+  LOOP
+    still_there := still_there + accepted.difference;
+    UPDATE @extschema@.credit_finding_part p
+    SET difference = accepted.difference
+    WHERE p.finding_id = finding.finding_id AND p.difference <> accepted.difference
+      AND coalesce(p.campaign_id, credit_ledger_internal.campaign_of_day(p.used_on)) = accepted.campaign_id;
+  END LOOP;
+  RETURN credit_ledger_internal.as_bigint(still_there);
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.accept_finding(@extschema@.credit_finding) IS
+  'takes from the differences of a finding''s campaigns what is not there any more, and returns their sum';
+
 CREATE FUNCTION @extschema@.credit_resolve_finding(finding_id bigint, action text, note text = NULL)
   RETURNS @extschema@.credit_finding LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
@@ -396,12 +433,14 @@ BEGIN
     IF finding.adjusted <> 0 THEN
       finding.entry_no := (SELECT a.last_entry_no FROM @extschema@.credit_account a WHERE a.org_id = finding.org_id);
     END IF;
+  ELSE
+    finding.difference := credit_ledger_internal.accept_finding(finding);
   END IF;
 
   UPDATE @extschema@.credit_finding f
   SET resolution = action, resolved_at = clock_timestamp(), note = credit_resolve_finding.note,
       resolved_by = coalesce(nullif(current_setting('role'), 'none'), session_user),
-      adjusted = finding.adjusted, entry_no = finding.entry_no
+      difference = finding.difference, adjusted = finding.adjusted, entry_no = finding.entry_no
   WHERE f.finding_id = finding.finding_id
   RETURNING f.* INTO finding;
   PERFORM credit_ledger_internal.finding_alert(finding.org_id, count(*), sum(f.difference))
@@ -413,4 +452,4 @@ $$;
 COMMENT ON FUNCTION @extschema@.credit_resolve_finding(bigint, text, text) IS
   'resolves a finding, once; the same call again returns it as it is. adjust: has the campaign charged what it used, '
   'by correcting its authorizations, or by a charge with the idempotency key credit_finding:N if it has none that is '
-  'settled, whatever is available; dismiss: accepts the difference, with a note';
+  'settled, whatever is available; dismiss: accepts what is still there of the difference, with a note';

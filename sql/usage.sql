@@ -142,7 +142,6 @@ CREATE TYPE credit_ledger_internal.campaign_charge AS (
   org_id      text COLLATE "C",
   campaign_id text COLLATE "C",
   is_touched  boolean,
-  used_on     date,
   has_own_key boolean,
   charged     bigint,
   held        bigint,
@@ -150,8 +149,8 @@ CREATE TYPE credit_ledger_internal.campaign_charge AS (
 );
 COMMENT ON TYPE credit_ledger_internal.campaign_charge IS
   'an authorization of a campaign: what it charged, holds (settled: NULL) and had refunded, and whether its key is the '
-  'campaign''s name; or, without a charge, a campaign to judge, or usage of the day used_on that names none. '
-  'is_touched: the campaign is to be judged, for this reason';
+  'campaign''s name and was not removed; or, without a charge, a campaign to judge. is_touched: the campaign is to be '
+  'judged, for this reason';
 
 CREATE TYPE credit_ledger_internal.campaign_usage AS (
   org_id         text COLLATE "C",
@@ -168,19 +167,29 @@ CREATE TYPE credit_ledger_internal.campaign_usage AS (
 );
 COMMENT ON TYPE credit_ledger_internal.campaign_usage IS
   'what a campaign used over its whole life, and since when, beside the sums of its charges that were read with it; '
-  'used_on: it is the usage of that day that names no campaign; detail: what is wrong with rows of a source, which '
-  'count to no campaign';
-
-CREATE FUNCTION credit_ledger_internal.start_of_day(day date)
-  RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
-RETURN day::timestamp AT TIME ZONE credit_ledger_internal.setting('reconciliation_time_zone');
-COMMENT ON FUNCTION credit_ledger_internal.start_of_day(date) IS 'tells when a day of reconciliation begins';
+  'used_on: it is named after that day, and usage of the day that names no campaign counts to it; detail: what is '
+  'wrong with rows of a source, which count to no campaign';
 
 CREATE FUNCTION credit_ledger_internal.day_of(at timestamptz)
   RETURNS date LANGUAGE sql STABLE PARALLEL SAFE
 RETURN (at AT TIME ZONE credit_ledger_internal.setting('reconciliation_time_zone'))::date;
 COMMENT ON FUNCTION credit_ledger_internal.day_of(timestamptz) IS
   'tells the day of reconciliation that an instant falls in';
+
+-- Where clocks are put back at one in the morning, the day begins with the first of two midnights, which is as long
+-- after the noon before as the clocks say.
+CREATE FUNCTION credit_ledger_internal.start_of_day(day date)
+  RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT least(z.midnight,
+               (SELECT f.midnight
+                FROM (SELECT n.noon + (day::timestamp - n.noon AT TIME ZONE z.name) AS midnight
+                      FROM (SELECT z.midnight - interval '12 hours' AS noon WHERE isfinite(day)) n) f
+                WHERE credit_ledger_internal.day_of(f.midnight) = day))
+  FROM (SELECT s.name, day::timestamp AT TIME ZONE s.name AS midnight
+        FROM credit_ledger_internal.setting('reconciliation_time_zone') s (name)) z;
+END;
+COMMENT ON FUNCTION credit_ledger_internal.start_of_day(date) IS 'tells when a day of reconciliation begins';
 
 -- Reads the sources once for what was used in the window, adds up by campaign together with what was charged, and looks
 -- up what these campaigns used at other times; or, if all history is wanted or one campaign by name, reads just that.
@@ -206,7 +215,8 @@ BEGIN
     first_day := '-infinity';
   ELSE
     -- Whole days, for usage that names no campaign.
-    rows_to_read := '(u.used_at >= $7 AND u.used_at < $8 OR u.used_at IS NULL AND $1 < $2)';
+    rows_to_read := '(u.used_at >= $7 AND u.used_at < $8
+                      OR (u.used_at IS NULL OR u.used_at IN (''infinity'', ''-infinity'')) AND $1 < $2)';
     IF since < until THEN
       first_day := credit_ledger_internal.start_of_day(credit_ledger_internal.day_of(since));
       last_day := credit_ledger_internal.start_of_day(
@@ -216,12 +226,15 @@ BEGIN
       'SELECT c.org_id, c.campaign_id, u.quantity, u.used_at
        FROM campaign c
        JOIN %2$I.%3$I u ON u.org_id = c.org_id COLLATE %4$s AND u.campaign_id = c.campaign_id COLLATE %5$s
-       WHERE u.quantity >= 0 AND NOT (u.used_at >= $7 AND u.used_at < $8)');
+       WHERE u.quantity >= 0 AND (u.used_at > ''-infinity'' AND u.used_at < $7
+                                  OR u.used_at >= $8 AND u.used_at < ''infinity'')');
   END IF;
 
   RETURN QUERY EXECUTE
     'WITH campaign AS MATERIALIZED (
-       SELECT f.invalid_in, f.org_id, f.campaign_id, f.invalid_on, max(f.used_on) AS used_on,
+       SELECT f.invalid_in, f.org_id, f.campaign_id, f.invalid_on,
+              CASE WHEN f.campaign_id LIKE ''usage without campaign, %''
+                   THEN credit_ledger_internal.day_of_campaign(f.campaign_id) END AS used_on,
               bool_or(f.is_touched) AS is_touched, count(*) AS nrows, count(f.charged) AS authorizations,
               coalesce(bool_or(f.has_own_key), false) AS has_own_key, coalesce(sum(f.charged), 0) AS charged,
               sum(f.held) AS held, coalesce(sum(f.refunded), 0) AS refunded, coalesce(sum(f.quantity), 0) AS used,
@@ -233,21 +246,20 @@ BEGIN
                 u.campaign_id, credit_ledger_internal.campaign_of_day((u.used_at AT TIME ZONE $9)::date))
               END AS campaign_id,
               CASE WHEN u.is_invalid THEN (u.used_at AT TIME ZONE $9)::date END AS invalid_on,
-              CASE WHEN NOT u.is_invalid AND u.campaign_id IS NULL
-                   THEN (u.used_at AT TIME ZONE $9)::date END AS used_on,
               $5 IS NOT NULL OR u.used_at IS NULL OR u.used_at >= $1 AND u.used_at < $2 AS is_touched,
               NULL::boolean AS has_own_key, NULL::bigint AS charged, NULL::bigint AS held, NULL::bigint AS refunded,
               u.quantity, u.used_at
-       FROM (SELECT %1$L::text AS source, u.campaign_id COLLATE "C" AS campaign_id, u.used_at, u.quantity,
+       FROM (SELECT %1$L::text AS source, u.campaign_id COLLATE "C" AS campaign_id, u.quantity,
+                    CASE WHEN isfinite(u.used_at) THEN u.used_at END AS used_at,
                     CASE WHEN octet_length(u.org_id) BETWEEN 1 AND 256 THEN u.org_id COLLATE "C" END AS org_id,
                     coalesce(octet_length(u.org_id), 0) NOT BETWEEN 1 AND 256
                       OR coalesce(octet_length(u.campaign_id), 1) NOT BETWEEN 1 AND 256
-                      OR u.used_at IS NULL OR u.quantity IS NULL OR u.quantity < 0 AS is_invalid
+                      OR isfinite(u.used_at) IS NOT TRUE OR u.quantity IS NULL OR u.quantity < 0 AS is_invalid
              FROM %2$I.%3$I u
              WHERE ' || rows_to_read || ') u') || '
          UNION ALL
-         SELECT NULL, h.org_id, h.campaign_id, NULL, h.used_on, h.is_touched, h.has_own_key, h.charged, h.held,
-                h.refunded, NULL, NULL
+         SELECT NULL, h.org_id, h.campaign_id, NULL, h.is_touched, h.has_own_key, h.charged, h.held, h.refunded, NULL,
+                NULL
          FROM credit_ledger_internal.campaign_charges($1, $2, $3, $4, $5, $6) h
        ) f
        GROUP BY f.invalid_in, f.org_id, f.campaign_id, f.invalid_on

@@ -81,7 +81,7 @@ SELECT bag_eq(
            ('last_entry_before'), ('put_away_until'), ('checksum'), ('chain_breaks'), ('discrepancies'),
            ('misplaced_rows'), ('leaves'), ('row_count'), ('lots_ended'), ('lots_expiring'), ('lot_discrepancies'), ('expiry_horizon'), ('ownership_repair'),
            ('judge_campaigns'), ('judgements'), ('campaign_charges'), ('as_bigint'),
-           ('usage'), ('read_usage'), ('of_every_source'), ('require_usage_columns'), ('campaign_of_day'), ('start_of_day'), ('day_of'),
+           ('usage'), ('read_usage'), ('of_every_source'), ('require_usage_columns'), ('campaign_of_day'), ('day_of_campaign'), ('start_of_day'), ('day_of'),
            ('queue_heads'), ('written_tables'), ('table_lockers'), ('commit_outcomes'), ('commit_outcomes_told'), ('health_of_alerts'), ('health_of_commits'),
            ('health_of_waiting'), ('health_of_timeouts'), ('health_of_pg_cron')$$,
   'of the helpers, level ' || level || ' may call those that only look')

@@ -194,6 +194,73 @@ SELECT used_on, used FROM credit_reconcile_campaigns() WHERE org_id = 'days';
 SET TimeZone = 'UTC';
 SELECT pg_temp.refusal($$SET credit_ledger.reconciliation_time_zone = 'Europe/Atlantis'$$);
 
+-- A day of 25 hours, whose first one comes twice, begins with the first of the two midnights.
+INSERT INTO usage VALUES ('havana', NULL, '2026-11-01 03:59:59.999999+00', 20), ('havana', NULL, '2026-11-01 04:00+00', 30),
+                         ('havana', NULL, '2026-11-01 05:00+00', 40), ('havana', 'named', '2026-11-01 04:30+00', 50);
+SET credit_ledger.reconciliation_time_zone = 'America/Havana';
+SELECT campaign_id, used_on, used FROM credit_reconcile_campaigns('2026-11-01 04:20+00', '2026-11-01 06:00+00') WHERE org_id = 'havana';
+SELECT campaign_id, used_on, used FROM credit_reconcile_campaigns('2026-11-01 04:59+00', '2026-11-01 06:00+00') WHERE org_id = 'havana';
+SELECT campaign_id, used_on, used FROM credit_reconcile_campaigns('2026-10-31 12:00+00', '2026-11-01 04:00+00') WHERE org_id = 'havana';
+RESET credit_ledger.reconciliation_time_zone;
+DELETE FROM usage WHERE org_id = 'havana';
+
+-- Usage without a campaign that the application itself charges late, to the name of its day: the two are one, whatever
+-- the window. Names that are no day's are names.
+SELECT balance_after FROM credit_grant('day charged', 1000, 'opening');
+INSERT INTO usage VALUES ('day charged', NULL, '2026-01-10 12:00', 77), ('day charged', 'usage without campaign, 2026-02-30', '2026-01-10 12:00', 99);
+SELECT amount FROM credit_charge('day charged', 77, 'usage without campaign, 2026-01-10');
+SELECT amount FROM credit_charge('day charged', 99, 'usage without campaign, 2026-02-30');
+SELECT campaign_id, verdict FROM credit_reconcile_campaigns(now() - interval '1 day') WHERE org_id = 'day charged';
+SELECT campaign_id, verdict FROM credit_reconcile_campaigns('2026-01-10', '2026-01-11') WHERE org_id = 'day charged';
+SELECT used_on, charged, used, verdict FROM credit_campaign_status('usage without campaign, 2026-01-10', 'day charged');
+SELECT day, credit_ledger_internal.day_of_campaign(name) = day AS is_found
+FROM (VALUES ('2024-02-29'::date), ('0044-03-15 BC'), ('57891-01-01')) d (day), credit_ledger_internal.campaign_of_day(day) name;
+SELECT name, credit_ledger_internal.day_of_campaign('usage without campaign, ' || name) AS day
+FROM unnest('{2026-01-10,02026-01-10,2026-13-01,2026-01-00,2026-1-10,0000-01-01,000000-01-01,-0000-01-01,infinity}'::text[]) name;
+
+-- Usage at no instant is told, in every run.
+INSERT INTO usage VALUES ('no instant', 'c', 'infinity', 50), ('no instant', NULL, '-infinity', 60), ('no instant', 'c', NULL, 70);
+SELECT judged > 0 AS ran FROM credit_run_reconciliation();
+SELECT verdict, used_on, difference, detail, resolution FROM credit_finding WHERE org_id = 'no instant';
+SELECT judged > 0 AS ran FROM credit_run_reconciliation('-infinity');
+SELECT verdict, used_on, difference, detail, resolution FROM credit_finding WHERE org_id = 'no instant';
+DELETE FROM usage WHERE org_id = 'no instant';
+SELECT judged > 0 AS ran FROM credit_run_reconciliation();
+SELECT verdict, resolution FROM credit_finding WHERE org_id = 'no instant';
+
+-- Two look at one finding: it is corrected by one and dismissed by the other. What was not there any more is not accepted,
+-- so that as much of what comes late is found; neither is what came on top of it unseen.
+SELECT balance_after FROM credit_grant('two', 1000, 'opening');
+SELECT pg_temp.campaign('two', name, 100, now(), now()) FROM unnest('{fixed,grown,half fixed}'::text[]) name;
+INSERT INTO usage VALUES ('two', 'fixed', now(), 125), ('two', 'grown', now(), 125), ('two', 'half fixed', now(), 60),
+                         ('two', NULL, '2026-01-10 12:00', 6), ('two', 'small', now(), 6);
+SELECT judged > 0 AS ran FROM credit_run_reconciliation('-infinity');
+SELECT c.amount FROM credit_ledger l, credit_correct(l.authorization_id, 125, 'counted late') c WHERE l.campaign_id = 'fixed';
+SELECT c.amount FROM credit_ledger l, credit_correct(l.authorization_id, 75, 'counted late') c WHERE l.campaign_id = 'half fixed';
+SELECT amount FROM credit_charge('two', 6, 'small');
+INSERT INTO usage VALUES ('two', 'grown', now(), 100);
+SELECT r.campaign_id, r.campaigns, r.difference
+FROM credit_finding f, credit_resolve_finding(f.finding_id, 'dismiss', 'a colleague did it') r
+WHERE f.org_id = 'two' AND f.resolved_at IS NULL ORDER BY 1;
+INSERT INTO usage VALUES ('two', 'fixed', now(), 25), ('two', 'small', now(), 15);
+SELECT findings_new FROM credit_run_reconciliation('-infinity');
+SELECT * FROM pg_temp.open WHERE org_id = 'two';
+SELECT r.campaign_id, r.adjusted FROM credit_finding f, credit_resolve_finding(f.finding_id, 'adjust', 'as used') r
+WHERE f.org_id = 'two' AND f.resolved_at IS NULL ORDER BY 1;
+
+-- A key that was removed, and the campaign of that name made again: both are its charges, whichever the window touches.
+SELECT balance_after FROM credit_grant('again', 1000, 'opening');
+SELECT pg_temp.campaign('again', 'newsletter', 100, now() - interval '60 days', now() - interval '60 days');
+DELETE FROM credit_idempotency WHERE org_id = 'again' AND operation = 'authorize';
+INSERT INTO credit_key_removal (removed_until, oldest_key) SELECT at, at FROM (SELECT now() - interval '30 days') r (at);
+SELECT pg_temp.campaign('again', 'newsletter', 100, now() - interval '10 days', now() - interval '10 days');
+INSERT INTO usage VALUES ('again', 'newsletter', now() - interval '60 days', 99), ('again', 'newsletter', now() - interval '10 days', 100);
+SELECT c.amount FROM credit_ledger l, credit_correct(l.authorization_id, 99, 'as sent') c
+WHERE l.org_id = 'again' AND l.created_at < now() - interval '30 days';
+SELECT judged > 0 AS ran FROM credit_run_reconciliation();
+SELECT count(*) FROM credit_finding WHERE org_id = 'again';
+SELECT authorizations, charged, used, verdict FROM credit_campaign_status('newsletter', 'again');
+
 -- A quantity beyond all measure does not stop a run.
 INSERT INTO usage VALUES ('huge', 'c', now(), 9223372036854775807), ('huge', 'c', now(), 9223372036854775807);
 SELECT findings_new FROM credit_run_reconciliation();
