@@ -373,6 +373,7 @@ BEGIN
   IF finding.detail IS NOT NULL OR NOT EXISTS (SELECT FROM @extschema@.credit_usage_source) THEN
     RETURN finding.difference;
   END IF;
+  PERFORM FROM @extschema@.credit_account a WHERE a.org_id = finding.org_id FOR NO KEY UPDATE;
   FOR accepted IN
     SELECT c.campaign_id,
            CASE WHEN j.verdict IN ('in_flight', 'detached') THEN c.difference

@@ -60,6 +60,8 @@ CREATE FUNCTION @extschema@.credit_usage_source_register(name text, relation reg
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  other text;
 BEGIN
   PERFORM credit_ledger_internal.require_argument('name', name IS NULL),
           credit_ledger_internal.require_argument('relation', relation IS NULL);
@@ -67,6 +69,18 @@ BEGIN
     RAISE invalid_parameter_value USING MESSAGE = 'argument "name" must be 1 to 256 bytes long';
   END IF;
   PERFORM credit_ledger_internal.require_usage_columns(name, relation);
+
+  -- Under two names, all that it says would count twice.
+  SELECT s.name INTO other
+  FROM @extschema@.credit_usage_source s
+  JOIN pg_namespace n ON n.nspname = s.relation_schema
+  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = s.relation_name
+  WHERE c.oid = relation AND s.name <> credit_usage_source_register.name;
+  IF FOUND THEN
+    RAISE duplicate_object USING
+      MESSAGE = format('relation "%s" is usage source "%s" already', relation, other),
+      HINT = 'To give it another name, let that one go with credit_usage_source_unregister().';
+  END IF;
   INSERT INTO @extschema@.credit_usage_source AS s
   SELECT credit_usage_source_register.name, n.nspname, c.relname, clock_timestamp()
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

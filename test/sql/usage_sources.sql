@@ -32,10 +32,13 @@ SELECT name, relation_schema, relation_name FROM credit_usage_source ORDER BY na
 SELECT campaign_id, charged, used, verdict FROM credit_ledger_internal.judge_campaigns(NULL, NULL, 0, with_balanced => true);
 
 -- A name that is registered again is given the new relation; one is let go.
-SELECT credit_usage_source_register('table', 'sent');
+CREATE VIEW sent_again AS SELECT * FROM sent;
+SELECT credit_usage_source_register('table', 'sent_again');
 SELECT campaign_id, charged, used, verdict FROM credit_ledger_internal.judge_campaigns(NULL, NULL, 0, with_balanced => true);
 SELECT credit_usage_source_unregister('table'), credit_usage_source_unregister('table');
 SELECT credit_usage_source_register('table', 'usage');
+SELECT credit_usage_source_register('table', 'usage');
+DROP VIEW sent_again;
 
 -- What cannot be a source.
 CREATE VIEW ill AS SELECT org_id, campaign_id, sent_at AS used_at, 1 AS quantity FROM sends;
@@ -45,6 +48,7 @@ SELECT pg_temp.refusal(statement) FROM (VALUES
   ($$SELECT credit_usage_source_register(NULL, 'sent')$$),
   ($$SELECT credit_usage_source_register('ill', NULL)$$),
   ($$SELECT credit_usage_source_register('', 'sent')$$),
+  ($$SELECT credit_usage_source_register('mails', '"Other Place"."a table"')$$),
   ($$SELECT credit_usage_source_unregister(NULL)$$)) AS refused (statement);
 
 -- A source that was made anew is read; one that vanished, lost a column, or fails is an error.
