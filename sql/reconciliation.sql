@@ -265,6 +265,12 @@ BEGIN
       PERFORM @extschema@.credit_correct(settled.authorization_id,
         CASE settled.status WHEN 'committed' THEN settled.amount ELSE 0 END - difference, reason);
     ELSE
+      -- An account that was moved here may have brought the key of another finding.
+      WHILE EXISTS (SELECT FROM @extschema@.credit_idempotency i
+                    WHERE i.idempotency_key = key AND i.org_id = correct_campaign.org_id AND i.operation = 'authorize')
+      LOOP
+        key := key || ':2';
+      END LOOP;
       PERFORM credit_ledger_internal.charge_used(org_id, -difference, campaign_id, key,
         jsonb_build_object('reason', reason));
     END IF;

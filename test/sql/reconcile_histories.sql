@@ -248,6 +248,14 @@ SELECT * FROM pg_temp.open WHERE org_id = 'two';
 SELECT r.campaign_id, r.adjusted FROM credit_finding f, credit_resolve_finding(f.finding_id, 'adjust', 'as used') r
 WHERE f.org_id = 'two' AND f.resolved_at IS NULL ORDER BY 1;
 
+-- An account that was moved here brings charges of findings that had the same numbers elsewhere.
+SELECT balance_after FROM credit_grant('moved', 1000, 'opening');
+INSERT INTO usage VALUES ('moved', 'c', now(), 30), ('moved', 'of there', now(), 20);
+SELECT findings_new FROM credit_run_reconciliation();
+SELECT c.amount FROM credit_finding f, credit_charge('moved', 20, 'of there', 'credit_finding:' || f.finding_id) c
+WHERE f.org_id = 'moved' AND f.campaign_id = 'c';
+SELECT r.campaign_id, r.adjusted FROM credit_finding f, credit_resolve_finding(f.finding_id, 'adjust') r WHERE f.org_id = 'moved' ORDER BY 1;
+
 -- A key that was removed, and the campaign of that name made again: both are its charges, whichever the window touches.
 SELECT balance_after FROM credit_grant('again', 1000, 'opening');
 SELECT pg_temp.campaign('again', 'newsletter', 100, now() - interval '60 days', now() - interval '60 days');
