@@ -90,7 +90,8 @@ SELECT kind, amount, balance_after FROM credit_refund(pg_temp.job('c'), 'refund 
 -- Timed out: to commit charges all of the hold, to revert what was charged before. Late words correct both, never below
 -- what the caller itself had reported.
 SELECT count((credit_commit(pg_temp.job(j), 40, final => false)).amount) FROM string_to_table('defg', NULL) AS j;
-UPDATE credit_ledger SET expires_at = '2000-01-01' WHERE org_id = 'parts' AND campaign_id ~ '[defg]';
+UPDATE credit_ledger SET expires_at = '2000-01-01'::timestamptz + ascii(right(campaign_id, 1)) * interval '1 second'
+WHERE org_id = 'parts' AND campaign_id ~ '[defg]';
 SELECT credit_sweep('2000-01-02');
 SELECT * FROM pg_temp.job WHERE campaign_id ~ '[defg]' ORDER BY campaign_id;
 SELECT * FROM credit_balance('parts');
