@@ -799,7 +799,7 @@ AS $$
   RUN ON credit_router_internal.partition_of_finding(finding_id);
 $$;
 COMMENT ON FUNCTION @extschema@.credit_resolve_finding(bigint, text, text) IS
-  'resolves a finding, once; the same call again returns it as it is. adjust: has the campaign charged what it used, by correcting its authorizations, or by a charge with the idempotency key credit_finding:N if it has none that is settled, whatever is available; dismiss: accepts the difference, with a note';
+  'resolves a finding, once; the same call again returns it as it is. adjust: has the campaign charged what it used, by correcting its authorizations, or by a charge with the idempotency key credit_finding:N if it has none that is settled, whatever is available; dismiss: accepts what is still there of the difference, with a note';
 
 CREATE FUNCTION @extschema@.credit_commit(authorization_id text,
     amount_used bigint = NULL::bigint,
