@@ -53,6 +53,8 @@ DECLARE
   statement text;
   statements integer := 0;
 BEGIN
+  -- The owner stays who he is meanwhile; calls go on.
+  LOCK TABLE @extschema@.credit_account IN SHARE UPDATE EXCLUSIVE MODE;
   FOR statement IN SELECT r.* FROM credit_ledger_internal.ownership_repair() r LOOP
     EXECUTE statement;
     statements := statements + 1;
@@ -62,7 +64,7 @@ END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.follow_owner() IS
   'gives all of the extension to the owner of credit_account, and returns how many statements that took; for '
-  'superusers';
+  'superusers. Locks credit_account against ALTER and other calls of this function, not against calls of the ledger';
 
 CREATE FUNCTION @extschema@.credit_health(OUT check_name text, OUT status @extschema@.credit_health_status,
     OUT detail text, OUT what_to_do text)

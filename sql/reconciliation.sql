@@ -164,7 +164,7 @@ BEGIN
   WITH judged AS MATERIALIZED (
     SELECT j.* FROM credit_ledger_internal.judge_campaigns(run.since, run.until, run.tolerance, with_findings => true) j
   )
-  SELECT sum(j.campaigns) FILTER (WHERE j.verdict = 'balanced'),
+  SELECT max(j.campaigns) FILTER (WHERE j.verdict = 'balanced'),
          count(*) FILTER (WHERE j.verdict = 'in_flight'),
          array_agg(j::@extschema@.credit_judgement) FILTER (
            WHERE j.verdict NOT IN ('balanced', 'in_flight', 'detached')

@@ -13,7 +13,7 @@ SELECT count(*) FROM credit_reconcile_campaigns() WHERE org_id = 'progress';
 UPDATE pg_class SET reltuples = 1e6 WHERE oid = 'credit_entry_default'::regclass;
 SELECT count(*) FROM credit_verify();
 SELECT count(*) FROM credit_verify('progress');
-SELECT count(*) FROM credit_reconcile_campaigns(since => (SELECT settled_at FROM credit_ledger WHERE org_id = 'progress')) WHERE org_id = 'progress';
+SELECT count(*) FROM credit_ledger l, credit_reconcile_campaigns(l.settled_at, l.settled_at + interval '1 us') r WHERE l.org_id = 'progress';
 SELECT verdict FROM credit_campaign_status('job-1', 'progress');
 SELECT credit_create_partition('credit_entry', '2001-01-01Z', '2001-02-01Z');
 SELECT credit_detach_partitions('1 year', 'credit_entry');
