@@ -1,8 +1,8 @@
 -- Prints sql/router/ledger.sql: the types, tables and functions of credit_ledger as a router has them, made from the
 -- catalog of a database with the ledger, by sql/router/generate.
 --
--- Where a function goes is told by its first argument: org_id, authorization_id, arrays of these (many.sql), or neither:
--- to all shards. PL/Proxy sends instants and intervals as text, in a style that says the same everywhere.
+-- Where a function goes is told by its first argument: org_id, authorization_id, arrays of these (many.sql), or
+-- neither: to all shards. PL/Proxy sends instants and intervals as text, in a style that says the same everywhere.
 \set ON_ERROR_STOP on
 BEGIN;
 SET LOCAL client_min_messages = warning;
@@ -34,7 +34,8 @@ SELECT c.*
 FROM pg_class c
 WHERE NOT c.relispartition AND c.relname NOT IN ('credit_shard', 'credit_account_moved')
   AND c.relnamespace = (SELECT extnamespace FROM pg_extension WHERE extname = 'credit_ledger')
-  AND (c.relkind IN ('r', 'p', 'v') AND EXISTS (SELECT FROM member m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid)
+  AND (c.relkind IN ('r', 'p', 'v')
+       AND EXISTS (SELECT FROM member m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid)
        OR c.relkind = 'c' AND EXISTS (SELECT FROM public_type t WHERE t.typrelid = c.oid));
 
 CREATE TEMP VIEW columns AS
@@ -50,18 +51,22 @@ GROUP BY a.attrelid;
 CREATE TEMP VIEW function AS
 SELECT p.oid, p.proname, p.prorettype, p.proretset, p.provolatile, p.proargnames[1] AS route,
        (SELECT string_agg(format('%I %s', p.proargnames[n], pg_temp.of_router(format_type(p.proargtypes[n - 1], NULL)))
-                          || coalesce(' = ' || pg_temp.of_router(pg_get_function_arg_default(p.oid, n)), ''), E',\n    ' ORDER BY n)
+                          || coalesce(' = ' || pg_temp.of_router(pg_get_function_arg_default(p.oid, n)), ''),
+                          E',\n    ' ORDER BY n)
         FROM generate_series(1, p.pronargs) AS n) AS arguments,
        (SELECT string_agg(pg_temp.of_router(format_type(p.proargtypes[n - 1], NULL)), ', ' ORDER BY n)
         FROM generate_series(1, p.pronargs) AS n) AS argument_types,
-       (SELECT coalesce(string_agg(quote_ident(p.proargnames[n]), ', ' ORDER BY n), '') FROM generate_series(1, p.pronargs) AS n) AS names,
+       (SELECT coalesce(string_agg(quote_ident(p.proargnames[n]), ', ' ORDER BY n), '')
+        FROM generate_series(1, p.pronargs) AS n) AS names,
        coalesce((SELECT c.list FROM columns c WHERE c.relid = t.typrelid AND t.typrelid <> 0),
-                (SELECT string_agg(format(E'  %I %s', a.name, pg_temp.of_router(format_type(a.type, NULL))), E',\n' ORDER BY a.n)
+                (SELECT string_agg(format(E'  %I %s', a.name, pg_temp.of_router(format_type(a.type, NULL))),
+                                   E',\n' ORDER BY a.n)
                  FROM unnest(p.proargnames, p.proallargtypes, p.proargmodes) WITH ORDINALITY AS a (name, type, mode, n)
                  WHERE a.mode IN ('o', 't'))) AS result_columns,
        pg_temp.of_router(pg_get_function_result(p.oid)) AS result,
        obj_description(p.oid, 'pg_proc') AS comment,
-       EXISTS (SELECT FROM unnest(p.proargtypes::oid[] || p.prorettype) AS t WHERE t = 'regclass'::regtype) AS names_tables,
+       EXISTS (SELECT FROM unnest(p.proargtypes::oid[] || p.prorettype) AS t
+               WHERE t = 'regclass'::regtype) AS names_tables,
        (SELECT string_agg(level, ',' ORDER BY level) FROM string_to_table('reader app operator', ' ') AS level
         WHERE has_function_privilege('credit_generate_' || level, p.oid, 'EXECUTE')) AS levels
 FROM pg_proc p
@@ -80,41 +85,50 @@ SELECT f.*,
             WHEN f.route = 'finding_id' THEN 'finding'
             ELSE 'all'
        END AS way,
-       CASE WHEN ', ' || f.names || ',' LIKE '%, org_id,%' THEN 'partitions_of(org_id)' ELSE 'partitions()' END AS partitions,
-       format(E'COMMENT ON FUNCTION @extschema@.%I(%s) IS\n  %L;\n', f.proname, coalesce(f.argument_types, ''), f.comment) AS comment_on,
+       CASE WHEN ', ' || f.names || ',' LIKE '%, org_id,%' THEN 'partitions_of(org_id)' ELSE 'partitions()'
+       END AS partitions,
+       format(E'COMMENT ON FUNCTION @extschema@.%I(%s) IS\n  %L;\n', f.proname, coalesce(f.argument_types, ''),
+              f.comment) AS comment_on,
        format('VOLATILE PARALLEL UNSAFE') AS marks
 FROM function f;
 
 \echo '-- Made by sql/router/generate.sql from the catalog of the ledger. Not to be edited.'
 \echo
 SELECT format(E'CREATE TYPE @extschema@.%I AS ENUM (%s);\nCOMMENT ON TYPE @extschema@.%1$I IS %L;\n', t.typname,
-              (SELECT string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid),
+              (SELECT string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder)
+               FROM pg_enum e WHERE e.enumtypid = t.oid),
               obj_description(t.oid, 'pg_type'))
 FROM public_type t WHERE t.typtype = 'e' ORDER BY t.typname COLLATE "C";
 
-SELECT format(E'CREATE TYPE @extschema@.%I AS (\n%s\n);\nCOMMENT ON TYPE @extschema@.%1$I IS %L;\n', r.relname, c.list, obj_description(r.reltype, 'pg_type'))
+SELECT format(E'CREATE TYPE @extschema@.%I AS (\n%s\n);\nCOMMENT ON TYPE @extschema@.%1$I IS %L;\n', r.relname, c.list,
+              obj_description(r.reltype, 'pg_type'))
 FROM relation r JOIN columns c ON c.relid = r.oid WHERE r.relkind = 'c' ORDER BY r.relname COLLATE "C";
 
 \echo '-- Tables and views: foreign tables of the shards inherit from these, which have no rows of their own.'
 \echo
-SELECT format(E'CREATE TABLE @extschema@.%I (\n%s\n);\nCOMMENT ON TABLE @extschema@.%1$I IS %L;\n', r.relname, c.list, obj_description(r.oid, 'pg_class'))
+SELECT format(E'CREATE TABLE @extschema@.%I (\n%s\n);\nCOMMENT ON TABLE @extschema@.%1$I IS %L;\n', r.relname, c.list,
+              obj_description(r.oid, 'pg_class'))
 FROM relation r JOIN columns c ON c.relid = r.oid WHERE r.relkind <> 'c' ORDER BY r.relname COLLATE "C";
 
 \echo '-- What goes to one shard.'
 \echo
 SELECT format(E'CREATE FUNCTION @extschema@.%I(%s)\n  RETURNS %s LANGUAGE plproxy %s\n'
-           '  SET DateStyle = ''ISO''\n  SET IntervalStyle = ''postgres''\nAS $$\n'
-              '  CLUSTER ''credit_router'';\n  RUN ON credit_router_internal.%s(%s);\n$$;\n%s', f.proname, f.arguments, f.result,
-              f.marks, CASE f.way WHEN 'organisation' THEN 'partition_of' ELSE 'partition_of_' || f.way END, f.route, f.comment_on)
+              '  SET DateStyle = ''ISO''\n  SET IntervalStyle = ''postgres''\nAS $$\n'
+              '  CLUSTER ''credit_router'';\n  RUN ON credit_router_internal.%s(%s);\n$$;\n%s',
+              f.proname, f.arguments, f.result, f.marks,
+              CASE f.way WHEN 'organisation' THEN 'partition_of' ELSE 'partition_of_' || f.way END, f.route,
+              f.comment_on)
 FROM routed f WHERE f.way IN ('organisation', 'authorization', 'finding') ORDER BY f.way DESC, f.proname COLLATE "C";
 
-\echo '-- What all shards are asked, or the one of an organisation if it is given: rows name the shard, numbers are added up.'
+\echo '-- What all shards are asked, or an organisation''s if it is given: rows name the shard, numbers are added up.'
 \echo
 SELECT CASE
-  WHEN f.prorettype = 'void'::regtype OR f.result_columns IS NULL AND f.prorettype IN ('int4'::regtype, 'int8'::regtype, 'bool'::regtype) THEN
+  WHEN f.prorettype = 'void'::regtype
+       OR f.result_columns IS NULL AND f.prorettype IN ('int4'::regtype, 'int8'::regtype, 'bool'::regtype) THEN
     format(E'CREATE FUNCTION credit_router_internal.%I(%s)\n  RETURNS SETOF %s LANGUAGE plproxy %s\n'
            '  SET DateStyle = ''ISO''\n  SET IntervalStyle = ''postgres''\nAS $$\n'
-           '  CLUSTER ''credit_router'';\n  RUN ON credit_router_internal.%s;\n  SELECT * FROM @extschema@.%1$I(%9$s);\n$$;\n\n'
+           '  CLUSTER ''credit_router'';\n  RUN ON credit_router_internal.%s;\n'
+           '  SELECT * FROM @extschema@.%1$I(%9$s);\n$$;\n\n'
            'CREATE FUNCTION @extschema@.%1$I(%2$s)\n  RETURNS %3$s LANGUAGE sql %4$s\nBEGIN ATOMIC\n'
            '  SELECT %6$s FROM credit_router_internal.%1$I(%7$s) AS r (n);\nEND;\n%8$s',
            f.proname, f.arguments, f.result, f.marks, f.partitions,
@@ -134,15 +148,18 @@ FROM routed f WHERE f.way = 'all' ORDER BY f.proname COLLATE "C";
 
 \echo '-- What is about tables of one database.'
 \echo
-SELECT format(E'CREATE FUNCTION @extschema@.%I(%s)\n  RETURNS %s LANGUAGE plpgsql %s\n  SET search_path = pg_catalog, pg_temp\nAS $$\nBEGIN\n'
+SELECT format(E'CREATE FUNCTION @extschema@.%I(%s)\n  RETURNS %s LANGUAGE plpgsql %s\n'
+              '  SET search_path = pg_catalog, pg_temp\nAS $$\nBEGIN\n'
               '  PERFORM credit_router_internal.refuse(%L);\nEND\n$$;\n%s',
               f.proname, f.arguments, f.result, f.marks, f.proname || '()', f.comment_on)
 FROM routed f WHERE f.way = 'none' ORDER BY f.proname COLLATE "C";
 
 \echo '-- Which function which level may call.'
 \echo
-SELECT format(E'CREATE FUNCTION credit_router_internal.functions_of(level text)\n  RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE\n'
-              'RETURN CASE level\n%sEND;\nCOMMENT ON FUNCTION credit_router_internal.functions_of(text) IS\n  ''the public functions that a level of credit_grant_privileges may call'';\n',
+SELECT format(E'CREATE FUNCTION credit_router_internal.functions_of(level text)\n'
+              '  RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE\nRETURN CASE level\n%sEND;\n'
+              'COMMENT ON FUNCTION credit_router_internal.functions_of(text) IS\n'
+              '  ''the public functions that a level of credit_grant_privileges may call'';\n',
               string_agg(format(E'  WHEN %L THEN ''{%s}''::text[]\n', l.level, l.functions), '' ORDER BY l.level))
 FROM (SELECT level, string_agg(f.proname, E',\n' ORDER BY f.proname COLLATE "C") AS functions
       FROM function f, string_to_table(f.levels, ',') AS level GROUP BY level) l;

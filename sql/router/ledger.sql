@@ -866,7 +866,7 @@ $$;
 COMMENT ON FUNCTION @extschema@.credit_revert(text, text) IS
   'gives a hold back';
 
--- What all shards are asked, or the one of an organisation if it is given: rows name the shard, numbers are added up.
+-- What all shards are asked, or an organisation's if it is given: rows name the shard, numbers are added up.
 
 CREATE TYPE credit_router_internal.credit_campaign_status AS (
   org_id text COLLATE "C",

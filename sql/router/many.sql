@@ -43,7 +43,8 @@ CREATE FUNCTION credit_router_internal.credit_authorize_many_whole(
     i_skip_refused);
 $$;
 COMMENT ON FUNCTION credit_router_internal.credit_authorize_many_whole(
-    text[], bigint[], text[], text[], interval, @extschema@.credit_timeout_action, jsonb[], boolean) IS 'what cannot be split is refused by a shard, in its words';
+    text[], bigint[], text[], text[], interval, @extschema@.credit_timeout_action, jsonb[], boolean) IS
+  'what cannot be split is refused by a shard, in its words';
 
 CREATE FUNCTION @extschema@.credit_authorize_many(
     org_ids text[], amounts bigint[], campaign_ids text[] = NULL, idempotency_keys text[] = NULL,
@@ -59,8 +60,10 @@ DECLARE
   n constant integer := cardinality(org_ids);
 BEGIN
   IF credit_router_internal.can_split(n,
-       ARRAY[cardinality(org_ids), cardinality(amounts), cardinality(campaign_ids), cardinality(idempotency_keys), cardinality(metadata)],
-       ARRAY[array_ndims(org_ids), array_ndims(amounts), array_ndims(campaign_ids), array_ndims(idempotency_keys), array_ndims(metadata)]) THEN
+       ARRAY[cardinality(org_ids), cardinality(amounts), cardinality(campaign_ids), cardinality(idempotency_keys),
+             cardinality(metadata)],
+       ARRAY[array_ndims(org_ids), array_ndims(amounts), array_ndims(campaign_ids), array_ndims(idempotency_keys),
+             array_ndims(metadata)]) THEN
     RETURN QUERY
       SELECT s.* FROM credit_router_internal.credit_authorize_many(
         org_ids, coalesce(amounts, array_fill(NULL::bigint, ARRAY[n])),
@@ -79,7 +82,8 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_authorize_many(
     text[], bigint[], text[], text[], interval, @extschema@.credit_timeout_action, jsonb[], boolean) IS
-  'credit_authorize for each element in one call: each shard''s part all or nothing, or but for what is refused (skip_refused)';
+  'credit_authorize for each element in one call: each shard''s part all or nothing, or but for what is refused '
+  '(skip_refused)';
 
 CREATE FUNCTION credit_router_internal.credit_charge_many(
     i_org_ids text[], i_amounts bigint[], i_campaign_ids text[], i_idempotency_keys text[], i_metadata jsonb[],
@@ -96,7 +100,8 @@ CREATE FUNCTION credit_router_internal.credit_charge_many(
     i_org_ids, i_amounts, i_campaign_ids, i_idempotency_keys, i_metadata, i_skip_refused) r;
 $$;
 COMMENT ON FUNCTION credit_router_internal.credit_charge_many(
-    text[], bigint[], text[], text[], jsonb[], boolean, integer[], integer[]) IS 'the parts of credit_charge_many, by shard';
+    text[], bigint[], text[], text[], jsonb[], boolean, integer[], integer[]) IS
+  'the parts of credit_charge_many, by shard';
 
 CREATE FUNCTION credit_router_internal.credit_charge_many_whole(
     i_org_ids text[], i_amounts bigint[], i_campaign_ids text[], i_idempotency_keys text[], i_metadata jsonb[],
@@ -123,8 +128,10 @@ DECLARE
   n constant integer := cardinality(org_ids);
 BEGIN
   IF credit_router_internal.can_split(n,
-       ARRAY[cardinality(org_ids), cardinality(amounts), cardinality(campaign_ids), cardinality(idempotency_keys), cardinality(metadata)],
-       ARRAY[array_ndims(org_ids), array_ndims(amounts), array_ndims(campaign_ids), array_ndims(idempotency_keys), array_ndims(metadata)]) THEN
+       ARRAY[cardinality(org_ids), cardinality(amounts), cardinality(campaign_ids), cardinality(idempotency_keys),
+             cardinality(metadata)],
+       ARRAY[array_ndims(org_ids), array_ndims(amounts), array_ndims(campaign_ids), array_ndims(idempotency_keys),
+             array_ndims(metadata)]) THEN
     RETURN QUERY
       SELECT s.* FROM credit_router_internal.credit_charge_many(
         org_ids, coalesce(amounts, array_fill(NULL::bigint, ARRAY[n])),
@@ -143,7 +150,8 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_charge_many(
     text[], bigint[], text[], text[], jsonb[], boolean) IS
-  'credit_charge for each element in one call: each shard''s part all or nothing, or but for what is refused (skip_refused)';
+  'credit_charge for each element in one call: each shard''s part all or nothing, or but for what is refused '
+  '(skip_refused)';
 
 CREATE FUNCTION credit_router_internal.credit_commit_many(
     i_authorization_ids text[], i_amounts_used bigint[], i_skip_refused boolean, i_ords integer[],
@@ -202,7 +210,8 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_commit_many(
     text[], bigint[], boolean) IS
-  'credit_commit for each element in one call: each shard''s part all or nothing, or but for what is refused (skip_refused)';
+  'credit_commit for each element in one call: each shard''s part all or nothing, or but for what is refused '
+  '(skip_refused)';
 
 CREATE FUNCTION credit_router_internal.credit_revert_many(
     i_authorization_ids text[], i_reason text, i_skip_refused boolean, i_ords integer[], i_partitions integer[])
@@ -260,4 +269,5 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_revert_many(
     text[], text, boolean) IS
-  'credit_revert for each element in one call: each shard''s part all or nothing, or but for what is refused (skip_refused)';
+  'credit_revert for each element in one call: each shard''s part all or nothing, or but for what is refused '
+  '(skip_refused)';
