@@ -1,3 +1,8 @@
--- The organisations org-1 ... org-10000, each with credits for longer than any run.
+-- The organisations org-:first ... org-:orgs, each with credits for longer than any run.
 
-SELECT count(*) FROM generate_series(1, 10000) AS i, credit_grant('org-' || i, 1000000000000, 'opening');
+\if :{?orgs}
+\else
+  \set first 1
+  \set orgs 10000
+\endif
+SELECT count(*) FROM generate_series(:first, :orgs) AS i, credit_grant('org-' || i, 1000000000000, 'opening');

@@ -20,6 +20,8 @@ LOT_ORGANISATIONS = 1000
 CALLS_A_SECOND = 10    # of a batch, roughly what the slowest side can do
 EXPIRED = 10000
 CYCLES = 10
+QUARTERS = 4
+MANY_ORGANISATIONS = 100000
 SPAN_DAYS = 365
 
 
@@ -36,13 +38,14 @@ EXTENSION = Side("extension", "extension")
 EARLY = Side("extension, early lock release", "extension", settings={"credit_ledger.early_lock_release": "on"})
 RIVAL = Side("PL/pgSQL", "rival,extension")
 INSERT = Side("INSERT", "floor", script="insert.sql")
+BARE = Side("plain SQL", "bulk,extension", script="pair_bare.sql")
 INSERT_SELECT = Side("INSERT SELECT", "bulk,extension", script="insert_select.sql")
 WITHOUT_ACCOUNTS = replace(INSERT_SELECT, name="INSERT SELECT without accounts", script="insert_select_without_accounts.sql")
 
 
 def spread(clients):
     def case(bench):
-        rates(bench, f"spread_{clients}", [EXTENSION, RIVAL, INSERT], clients, ORGANISATIONS)
+        rates(bench, f"spread_{clients}", [EXTENSION, RIVAL, BARE, INSERT], clients, ORGANISATIONS)
     return case
 
 
@@ -81,10 +84,19 @@ def measure_rates(bench, name, sides, clients, organisations):
         bench.emit(name, side.name, "p99 ms", number, percentile(result.latencies_ms, 99))
 
 
+def charge_by(clients):
+    """A single call beside the same rows by plain SQL and a one-row INSERT: how long each takes."""
+    def case(bench):
+        rates(bench, f"charge_{clients}", [replace(EXTENSION, script="charge.sql"), replace(BARE, script="charge_bare.sql"),
+                                           replace(INSERT, script="insert_one.sql")], clients, ORGANISATIONS)
+    return case
+
+
 def charge(bench):
-    """One call instead of two, where the price is known: beside the same on the rival, the pair, and a one-row INSERT."""
+    """One call instead of two, where the price is known: beside the same on the rival, the pair, the same rows by plain SQL,
+    and a one-row INSERT."""
     sides = [replace(EXTENSION, script="charge.sql"), replace(RIVAL, script="charge.sql"), replace(EXTENSION, name="pair"),
-             replace(INSERT, script="insert_one.sql")]
+             replace(BARE, script="charge_bare.sql"), replace(INSERT, script="insert_one.sql")]
     rates(bench, "charge", sides, 16, ORGANISATIONS)
 
 
@@ -194,32 +206,93 @@ def emit_wal(bench, side, pairs, start, end):
 def history(bench):
     """An empty ledger beside one with bench.history settled authorizations, in partitions of a month; and beside one with
     as many in the single partition that a ledger begins with. Each has a database of its own."""
-    empty, partitioned, single = sides = [
-        replace(EXTENSION, name=name, database=database)
-        for name, database in (("empty", "empty"), ("history", "history"), ("history, one partition", "history_single"))]
+    sides = [replace(EXTENSION, name=name, database=database)
+             for name, database in (("empty", "empty"), ("history", "history"), ("history, one partition", "history_single"))]
     for side in sides:
         bench.make_database(side.database)
-        if side is not single:
-            psql(side.database, file="partitions.sql", search_path=side.search_path)
-        if side is not empty:
-            psql(side.database, file="history.sql", search_path=side.search_path, rows=bench.history)
-        psql(side.database, "VACUUM (FREEZE, ANALYZE)")
+        fill(bench, side, partitions=side is not sides[2], rows=side is not sides[0])
     warm_up(sides, ORGANISATIONS)
     measure_rates(bench, "history_rate", sides, 16, ORGANISATIONS)
-    history_sweep(bench, sides + [replace(RIVAL, database="empty")])
-    history_orphans(bench, sides)
-    history_upkeep(bench, sides)
+    history_sweep(bench, "history_sweep", sides + [replace(RIVAL, database="empty")])
+    history_orphans(bench, "history_orphans", sides)
+    history_upkeep(bench, "history_upkeep", sides)
 
 
-def history_sweep(bench, sides):
+def scale(bench):
+    """An empty ledger of 100,000 organisations beside one with bench.history settled authorizations: all that a call, a sweep
+    and a reader do, and the reconciliation of one day. Both have partitions of a month."""
+    sides = [replace(EXTENSION, name=name, database=name) for name in ("empty", "history")]
+    for side in sides:
+        bench.make_database(side.database)
+        psql(side.database, file="accounts.sql", search_path=side.search_path, first=ORGANISATIONS + 1, orgs=MANY_ORGANISATIONS)
+        fill(bench, side, partitions=True, rows=side is sides[1], organisations=MANY_ORGANISATIONS)
+    warm_up(sides, MANY_ORGANISATIONS)
+    measure_rates(bench, "scale_rate", sides, 16, MANY_ORGANISATIONS)
+    history_sweep(bench, "scale_sweep", sides)
+    history_orphans(bench, "scale_orphans", sides)
+    scale_reading(bench, sides)
+    history_upkeep(bench, "scale_upkeep", sides)
+
+
+def fill(bench, side, partitions, rows, organisations=ORGANISATIONS):
+    if partitions:
+        psql(side.database, file="partitions.sql", search_path=side.search_path)
+    if rows:
+        psql(side.database, file="history.sql", search_path=side.search_path, rows=bench.history, orgs=organisations)
+    psql(side.database, "VACUUM (FREEZE, ANALYZE)")
+
+
+def scale_reading(bench, sides):
+    """What a person asks for, and what a day's verification and reconciliation take, beside what these runs have left."""
+    for side in sides:
+        psql(side.database, file="usage.sql", search_path=side.search_path)
+    day = "now() - interval '1 day'"
+    for number, side in bench.rounds(sides):
+        for metric, query in (("ms of a statement of 50 lines", "SELECT * FROM credit_statement('org-7', max_rows => 50)"),
+                              ("ms of a balance a month ago", "SELECT credit_balance_at('org-7', now() - interval '30 days')")):
+            bench.emit("scale_reading", side.name, metric, number, median_of(11, lambda query=query: explained_ms(side, query)))
+        bench.emit("scale_reading", side.name, "ms of credit_verify of a day", number, timed(side, f"""
+            DO $$ BEGIN IF EXISTS (SELECT FROM credit_verify(since => {day})) THEN RAISE 'the ledger is not sound'; END IF; END $$"""))
+        bench.emit("scale_reading", side.name, "ms of the reconciliation of a day", number,
+                   timed(side, f"BEGIN; SELECT credit_run_reconciliation({day}, now()); ROLLBACK"))
+
+
+def statement(bench):
+    """A page of the statement, and a balance of some time ago, of an organisation with few entries and of one with many."""
+    side = EXTENSION
+    organisations = {"500 entries": 500, "500,000 entries": ENTRIES}
+    bench.make_database(side.database)
+    for entries in organisations.values():
+        psql(side.database, f"""
+            SET synchronous_commit = off;
+            SELECT credit_grant('with-{entries}', 1000000000000, 'opening');
+            SELECT count(*)
+            FROM (SELECT array_agg('with-{entries}'::text) AS orgs, array_agg(90::bigint) AS amounts, array_agg('key-' || i) AS keys
+                  FROM generate_series(2, {entries}) i GROUP BY i / {BATCH}) batch,
+                 credit_charge_many(batch.orgs, batch.amounts, batch.keys)""", search_path=side.search_path)
+    psql(side.database, "VACUUM (FREEZE, ANALYZE)")
+    sides = [replace(side, name=name) for name in organisations]
+    for number, side in bench.rounds(sides):
+        org = f"with-{organisations[side.name]}"
+        middle = value(side.database, f"""
+            SELECT created_at FROM credit_entry WHERE org_id = '{org}' AND entry_no = {organisations[side.name] // 2}""",
+            side.search_path)
+        for metric, query in (
+                ("ms of the last 50 lines", f"SELECT * FROM credit_statement('{org}', after_entry_no => {organisations[side.name] - 50})"),
+                ("ms of 50 lines from an instant", f"SELECT * FROM credit_statement('{org}', since => '{middle}', max_rows => 50)"),
+                ("ms of credit_balance_at", f"SELECT credit_balance_at('{org}', '{middle}')")):
+            bench.emit("statement", side.name, metric, number, median_of(11, lambda query=query: explained_ms(side, query)))
+
+
+def history_sweep(bench, case, sides):
     """First the rounds for which full-page images lie behind every side, then those right after a checkpoint, which is the
     whole server's."""
     for side in sides:
         swept_ms(side, "warm-up")
     for number, side in bench.rounds(sides):
-        bench.emit("history_sweep", side.name, "ms", number, swept_ms(side, f"sweep-{number}"))
+        bench.emit(case, side.name, "ms", number, swept_ms(side, f"sweep-{number}"))
     for number, side in bench.rounds(sides):
-        bench.emit("history_sweep", side.name, "ms right after a checkpoint", number,
+        bench.emit(case, side.name, "ms right after a checkpoint", number,
                    swept_ms(side, f"checkpoint-{number}", "CHECKPOINT"))
 
 
@@ -236,7 +309,7 @@ def swept_ms(side, key, preparation=""):
     return float(milliseconds)
 
 
-def history_orphans(bench, sides):
+def history_orphans(bench, case, sides):
     """The runbook's query for orphaned authorizations, with 1,000 of them among 10,000 live holds."""
     for side in sides:
         hold(side, "orphan", EXPIRED)
@@ -245,20 +318,20 @@ def history_orphans(bench, sides):
             WHERE idempotency_key IN (SELECT 'orphan-' || i FROM generate_series(1, 1000) i);
             VACUUM ANALYZE credit_ledger_open""", search_path=side.search_path)
     for number, side in bench.rounds(sides):
-        bench.emit("history_orphans", side.name, "ms", number, median_of(11, lambda: explained_ms(side, """
+        bench.emit(case, side.name, "ms", number, median_of(11, lambda: explained_ms(side, """
             SELECT authorization_id, amount, created_at FROM credit_ledger
             WHERE status = 'authorized' AND created_at < now() - interval '1 hour'""")))
 
 
-def history_upkeep(bench, sides):
+def history_upkeep(bench, case, sides):
     """What the run left to vacuum, how big it made the tables that must stay small, and whether all of it adds up."""
     for side in sides:
         for table in ("credit_account", "credit_ledger_open", "credit_ledger_settled", "credit_entry", "credit_idempotency"):
             size = value(side.database, f"SELECT sum(pg_total_relation_size(part)) FROM ({parts_of(table)}) t (part)",
                          side.search_path)
-            bench.emit("history_upkeep", side.name, f"{table}, MB with indexes", 1, int(size) / 1e6)
-            bench.emit("history_upkeep", side.name, f"{table}, ms of VACUUM", 1, timed(side, f"VACUUM {table}"))
-        bench.emit("history_upkeep", side.name, "credit_verify, ms", 1, timed(side, """
+            bench.emit(case, side.name, f"{table}, MB with indexes", 1, int(size) / 1e6)
+            bench.emit(case, side.name, f"{table}, ms of VACUUM", 1, timed(side, f"VACUUM {table}"))
+        bench.emit(case, side.name, "credit_verify, ms", 1, timed(side, """
             DO $$ BEGIN IF EXISTS (SELECT FROM credit_verify()) THEN RAISE 'the ledger is not sound'; END IF; END $$"""))
 
 
@@ -409,23 +482,91 @@ def removing_keys(side):
     thread.join()
 
 
+def hot_waits(bench):
+    """Where the sessions of 64 clients on one organisation are, by wait event, with and without early lock release: how many
+    of them on average, looked at fifty times a second."""
+    bench.make_database()
+    sides = [EXTENSION, EARLY]
+    warm_up(sides, 1)
+    for number, side in bench.rounds(sides):
+        with looking_at_waits(bench) as waits:
+            result = pgbench(side.database, side.script, 64, side.search_path, side.settings, seconds=bench.seconds, orgs=1)
+        bench.emit("hot_waits", side.name, "pairs/s", number, result.per_second)
+        for event, sessions in waits:
+            bench.emit("hot_waits", side.name, f"sessions, {event}", number, sessions)
+
+
+@contextlib.contextmanager
+def looking_at_waits(bench):
+    waits = []
+    looks = int(50 * bench.seconds)
+
+    def look():
+        waits.extend((event, float(sessions)) for event, sessions in psql("postgres", f"""
+            CREATE TEMP TABLE look (event text);
+            DO $$ BEGIN
+              FOR i IN 1 .. {looks} LOOP
+                PERFORM pg_stat_clear_snapshot();
+                INSERT INTO look
+                SELECT CASE WHEN a.state LIKE 'idle%' THEN 'with the client'
+                         ELSE coalesce(a.wait_event_type || ' ' || a.wait_event, 'at work, or ready to') END
+                FROM pg_stat_activity a WHERE a.application_name = 'pgbench';
+                PERFORM pg_sleep(0.02);
+              END LOOP;
+            END $$;
+            SELECT event, round(count(*)::numeric / {looks}, 1) FROM look GROUP BY event HAVING count(*) > {looks} / 5
+            ORDER BY count(*) DESC"""))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    yield waits
+    thread.join()
+
+
+def long_run(bench):
+    """Twenty minutes (four times 60 times bench.seconds) at full load, with autovacuum, and keys of a minute ago removed: the
+    rate of each quarter, and the sizes at its end of what must not grow."""
+    side = EXTENSION
+    bench.make_database()
+    warm_up([side], ORGANISATIONS)
+    with bench.setting("credit_ledger.idempotency_retention", "1min"), removing_keys(side):
+        for quarter in range(1, QUARTERS + 1):
+            name = f"quarter {quarter}"
+            result = pgbench(side.database, side.script, 16, side.search_path, seconds=60 * bench.seconds, orgs=ORGANISATIONS)
+            bench.emit("long_run", name, "pairs/s", 1, result.per_second)
+            bench.emit("long_run", name, "p99 ms", 1, percentile(result.latencies_ms, 99))
+            for table in ("credit_account", "credit_ledger_open", "credit_idempotency"):
+                size = value(side.database, f"SELECT pg_total_relation_size('{table}')", side.search_path)
+                bench.emit("long_run", name, f"{table}, MB with indexes", 1, int(size) / 1e6)
+
+
 CASES = {
     "spread_1": spread(1),
     "spread_16": spread(16),
     "spread_64": spread(64),
+    "charge_1": charge_by(1),
     "charge": charge,
+    "charge_64": charge_by(64),
     "lots": lots,
     "hot_one": hot("hot_one", 1),
     "hot_sixteen": hot("hot_sixteen", 16),
+    "hot_waits": hot_waits,
     "many_spread": many("many_spread", ORGANISATIONS),
     "many_one": many("many_one", 1),
     "many_charges": many_charges,
     "skipped": skipped,
     "wal": wal,
     "history": history,
+    "statement": statement,
     "kept_small": kept_small,
     "verify": verify,
     "reconciliation": reconciliation,
     "counting": counting,
     "router": router,
+}
+
+# Long ones, which run if they are named.
+BY_NAME = {
+    "scale": scale,
+    "long_run": long_run,
 }

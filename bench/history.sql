@@ -1,10 +1,14 @@
--- Fills the extension's tables with :rows authorizations committed over the last :span, spread over the organisations of
+-- Fills the extension's tables with :rows authorizations committed over the last :span, spread over the :orgs organisations of
 -- accounts.sql, as if they had been made through the functions: credit_verify finds nothing. Straight INSERTs, since
 -- what the functions would take hours for is not what is measured. Wants search_path = extension and no holds yet.
 
 \if :{?span}
 \else
   \set span '1 year'
+\endif
+\if :{?orgs}
+\else
+  \set orgs 10000
 \endif
 
 CREATE FUNCTION pg_temp.five_digits(p_number bigint) RETURNS text LANGUAGE sql IMMUTABLE AS $$
@@ -19,7 +23,7 @@ $$;
 -- OFFSET 0 has each instant computed once.
 CREATE TEMP TABLE history AS
 SELECT 'auth-' || pg_temp.five_digits(ms >> 25) || pg_temp.five_digits(ms) || upper(left(md5(no::text), 16)) AS id,
-       'org-' || 1 + no % 10000 AS org, 'h-' || no AS campaign, at, 2 + no / 10000 AS entry_no
+       'org-' || 1 + no % :orgs AS org, 'h-' || no AS campaign, at, 2 + no / :orgs AS entry_no
 FROM (SELECT no, at, (extract(epoch FROM at) * 1000)::bigint AS ms
       FROM (SELECT no, now() - :'span'::interval + :'span'::interval * (no::double precision / :rows) AS at
             FROM generate_series(0, :rows - 1) no) i

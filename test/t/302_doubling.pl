@@ -195,7 +195,13 @@ sub start_bouncer
 		"unix_socket_dir = $directory", 'auth_type = trust', "auth_file = $directory/users", 'pool_mode = transaction',
 		'server_login_retry = 1', @settings, '');
 	$bouncer{run} = IPC::Run::start([ $program, '-q', "$directory/$name.ini" ], '>', \$bouncer{output}, '2>', \$bouncer{errors});
-	return \%bouncer;
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return \%bouncer if system("pg_isready --quiet --host=$directory --port=$port") == 0;
+		$bouncer{run}->pump_nb;
+		usleep(100_000);
+	}
+	die "pgbouncer does not start: $bouncer{errors}";
 }
 
 # Wait for so many more answers.
