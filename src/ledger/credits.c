@@ -190,7 +190,8 @@ lots_take(clUnit *unit, clAccount *account, int64 amount, bool spend)
 
 	for (int i = 0; amount > 0 && (lot = cl_lot_in_order(unit, account, i)) != NULL; i++)
 	{
-		int64 part = lot_is_over(account, lot) ? 0 : Min(lot_free(lot), amount);
+		int64 free = lot_is_over(account, lot) ? 0 : lot_free(lot);
+		int64 part = Min(free, amount);
 
 		if (part == 0)
 			continue;

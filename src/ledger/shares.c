@@ -115,11 +115,10 @@ cl_shares_take_first(clShares *shares, int64 credits)
 clShares
 cl_shares_take_last(clShares *shares, int64 credits)
 {
-	clShares left;
-	clShares taken;
+	int64 rest = cl_shares_total(shares) - credits;
+	clShares left = cl_shares_take_first(shares, Max(rest, 0));
+	clShares taken = *shares;
 
-	left = cl_shares_take_first(shares, Max(cl_shares_total(shares) - credits, 0));
-	taken = *shares;
 	*shares = left;
 	return taken;
 }

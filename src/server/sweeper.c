@@ -380,8 +380,9 @@ static void
 remove_keys(int64 end)
 {
 	bool more = cl_idempotency_retention > 0;
+	int64 tenth_over = cl_clock() + Min(RUN_TIME, cl_sweep_interval / 10);
 
-	end = Min(end, cl_clock() + Min(RUN_TIME, cl_sweep_interval / 10));
+	end = Min(end, tenth_over);
 	while (cl_worker && more && cl_clock() < end)
 	{
 		if (!transaction_begin("removing old idempotency keys"))
