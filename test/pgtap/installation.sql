@@ -2,7 +2,7 @@
 -- the schema that it is installed in are not captured; default privileges give nobody anything; and row level security
 -- that would hide a part of what is proved or judged is an error.
 --
--- For each operator and function that our SQL uses, one is planted that fits bigint, numeric or text better; afterwards the
+-- For each operator, function, type and relation that our SQL uses, some are planted that fit better; afterwards the
 -- catalog must not know any object of ours that depends on it, nor any that is not pg_catalog's or ours.
 BEGIN;
 SET LOCAL client_min_messages = warning;
@@ -18,38 +18,53 @@ ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO credit_test_web WITH GRANT OP
 ALTER DEFAULT PRIVILEGES GRANT ALL ON TYPES TO credit_test_web;
 ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO credit_test_web;
 
--- Every binary operator that SQL of ours could name, between all of these types where pg_catalog has none of its own.
+-- Whatever of pg_catalog our script names is planted: each operator between all of these types, each function with one argument of
+-- another of them, where pg_catalog has none of its own; types and relations of the same names. A cast between types of
+-- pg_catalog is a superuser's to make.
+CREATE TEMP TABLE type AS
+SELECT t FROM unnest('{bigint,integer,numeric,text,timestamptz,interval,name,jsonb,oid,date}'::regtype[]) AS t;
+CREATE TEMP TABLE named AS
+SELECT DISTINCT m[1]::name AS name
+FROM pg_config AS c, pg_available_extensions AS e,
+     pg_read_file(format('%s/extension/credit_ledger--%s.sql', c.setting, e.default_version)) AS script,
+     regexp_matches(script, '[a-z_0-9]+|[-+*/<>=~!@#%^&|`?]+', 'g') AS m
+WHERE c.name = 'SHAREDIR' AND e.name = 'credit_ledger';
 CREATE TEMP TABLE plant AS
-SELECT o.name, l.type AS left_type, r.type AS right_type
-FROM unnest('{=,<>,<,<=,>,>=,+,-,*,/,||,~~,->>}'::text[]) AS o (name),
-     unnest('{bigint,integer,numeric,text,timestamptz,interval,name,jsonb,oid,date}'::regtype[]) AS l (type),
-     unnest('{bigint,integer,numeric,text,timestamptz,interval,name,jsonb,oid,date}'::regtype[]) AS r (type)
-WHERE to_regoperator(format('pg_catalog.%s(%s, %s)', o.name, l.type, r.type)) IS NULL;
+SELECT format('CREATE OPERATOR hosted.%s (FUNCTION = hosted.planted, LEFTARG = %s, RIGHTARG = %s)', o.oprname, l.t, r.t) AS statement
+FROM (SELECT DISTINCT o.oprname FROM pg_operator AS o JOIN named AS n ON n.name = o.oprname) AS o, type AS l, type AS r
+WHERE to_regoperator(format('pg_catalog.%s(%s, %s)', o.oprname, l.t, r.t)) IS NULL
+UNION
+SELECT format('CREATE FUNCTION hosted.%I(%s) RETURNS text LANGUAGE sql AS ''SELECT NULL::text''', p.proname, a.list)
+FROM pg_proc AS p
+JOIN named AS n ON n.name = p.proname
+JOIN type ON true
+CROSS JOIN generate_series(0, p.pronargs - 1) AS i
+CROSS JOIN LATERAL (SELECT string_agg(CASE v.n WHEN i + 1 THEN type.t ELSE v.t END::regtype::text, ', ' ORDER BY v.n) AS list,
+                           bool_or(v.n <> i + 1 AND b.typtype = 'p') AS is_pseudo
+                    FROM unnest(p.proargtypes) WITH ORDINALITY AS v (t, n) JOIN pg_type AS b ON b.oid = v.t) AS a
+WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.prokind <> 'p' AND NOT a.is_pseudo
+  AND to_regprocedure(format('pg_catalog.%I(%s)', p.proname, a.list)) IS NULL
+UNION
+SELECT format('CREATE TYPE hosted.%I AS (harmless integer)', t.typname)
+FROM pg_type AS t JOIN named AS n ON n.name = t.typname
+WHERE t.typnamespace = 'pg_catalog'::regnamespace AND t.typrelid = 0
+UNION
+SELECT format('CREATE TABLE hosted.%I (harmless integer)', c.relname)
+FROM pg_class AS c JOIN named AS n ON n.name = c.relname
+WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind IN ('r', 'v');
 DO $$
 DECLARE
-  p record;
+  statement text;
 BEGIN
-  FOR p IN SELECT DISTINCT left_type, right_type FROM plant LOOP
-    EXECUTE format('CREATE FUNCTION hosted.planted(%s, %s) RETURNS boolean LANGUAGE sql AS ''SELECT true''', p.left_type, p.right_type);
+  FOR statement IN SELECT format('CREATE FUNCTION hosted.planted(%s, %s) RETURNS boolean LANGUAGE sql AS ''SELECT true''', l.t, r.t)
+                   FROM type AS l, type AS r LOOP
+    EXECUTE statement;
   END LOOP;
-  FOR p IN SELECT * FROM plant LOOP
-    EXECUTE format('CREATE OPERATOR hosted.%s (FUNCTION = hosted.planted, LEFTARG = %s, RIGHTARG = %s)', p.name, p.left_type, p.right_type);
-  END LOOP;
-  -- Functions of the same names, for arguments that pg_catalog's take only by a cast.
-  FOR p IN
-    SELECT f.name, t.type
-    FROM unnest('{sum,max,min,abs,round,left,format,octet_length,date_trunc,to_char,count,array_agg}'::text[]) AS f (name),
-         unnest('{bigint,integer,numeric,text,timestamptz,interval,name,date}'::regtype[]) AS t (type)
-    WHERE to_regprocedure(format('pg_catalog.%I(%s)', f.name, t.type)) IS NULL
-  LOOP
-    EXECUTE format('CREATE FUNCTION hosted.%I(%s) RETURNS text LANGUAGE sql AS ''SELECT NULL::text''', p.name, p.type);
+  FOR statement IN SELECT p.statement FROM plant AS p LOOP
+    EXECUTE statement;
   END LOOP;
 END
 $$;
-CREATE FUNCTION hosted.round(bigint, integer) RETURNS bigint LANGUAGE sql AS 'SELECT $1';
-CREATE FUNCTION hosted.date_trunc(text, timestamptz, name) RETURNS timestamptz LANGUAGE sql AS 'SELECT $2';
-CREATE FUNCTION hosted.pg_notify(text, jsonb) RETURNS void LANGUAGE sql AS '';
-CREATE TYPE hosted.jsonb AS (harmless text);
 
 CREATE EXTENSION credit_ledger SCHEMA hosted;
 
@@ -59,7 +74,10 @@ FROM pg_depend AS d
 JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'credit_ledger'
 WHERE d.deptype = 'e';
 
-SELECT cmp_ok((SELECT count(*) FROM pg_operator WHERE oprnamespace = 'hosted'::regnamespace), '>', 500::bigint, 'operators are planted');
+SELECT ok(operators > 1000 AND functions > 1000 AND relations > 20, 'much is planted')
+FROM (SELECT count(*) AS operators FROM pg_operator WHERE oprnamespace = 'hosted'::regnamespace) AS o,
+     (SELECT count(*) AS functions FROM pg_proc WHERE pronamespace = 'hosted'::regnamespace AND proname NOT LIKE 'credit\_%') AS f,
+     (SELECT count(*) AS relations FROM pg_class WHERE relnamespace = 'hosted'::regnamespace AND relname LIKE 'pg\_%') AS r;
 SELECT is_empty(
   $$SELECT pg_describe_object(d.classid, d.objid, d.objsubid), pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid)
     FROM pg_depend AS d
@@ -96,7 +114,7 @@ SELECT is_empty(
     WHERE has_function_privilege('credit_test_web', p.oid, 'EXECUTE')$$, 'default privileges let nobody call a function');
 SELECT is_empty(
   $$SELECT c.oid::regclass FROM pg_class AS c
-    WHERE c.relnamespace IN ('hosted'::regnamespace, 'credit_ledger_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'S')
+    WHERE (c.relname LIKE 'credit\_%' OR c.relnamespace = 'credit_ledger_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'S')
       AND EXISTS (SELECT FROM aclexplode(c.relacl) AS a WHERE a.grantee <> c.relowner)$$,
   'nor touch a table, a view or a sequence, one of the partitions made later included');
 SELECT is_empty(
