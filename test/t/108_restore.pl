@@ -1,7 +1,7 @@
 # Goal: a restore into a server whose worker is at work gives the ledger as it was dumped, whatever the format, the order and
 # the number of jobs: the worker settles nothing before all is there, and then, by itself, each expired hold once.
 #
-# Method: a ledger with open and expired holds, alerts, counts, and partitions that were made just before the dump, one with
+# Method: a ledger with open and expired holds, alerts, findings, counts, and partitions that were made just before the dump, one with
 # a trigger of its own; dumped in every form while the worker was off. Restored over and over with the worker looking ten
 # times a second, beside tables of the application that make the jobs take different turns; once section by section, once
 # the rows alone. Triggers on what is settled write down what the worker did and what was missing then.
@@ -20,7 +20,8 @@ my $directory = PostgreSQL::Test::Utils::tempdir;
 my $TOTALS = q{
 	SELECT (SELECT count(*) FROM credit_ledger), (SELECT count(*) FROM credit_entry), (SELECT sum(balance) FROM credit_account),
 		   (SELECT count(*) FROM credit_idempotency), (SELECT count(*) FROM credit_ledger WHERE status = 'committed'),
-		   (SELECT count(*) FROM credit_ledger WHERE status = 'authorized'), (SELECT count(*) FROM settled)};
+		   (SELECT count(*) FROM credit_ledger WHERE status = 'authorized'), (SELECT count(*) FROM settled),
+		   (SELECT count(*) FROM credit_finding), (SELECT count(*) FROM credit_finding_part)};
 my $node = new_server(
 	'restore', q{
 	shared_preload_libraries = 'credit_ledger'
@@ -52,11 +53,17 @@ $node->safe_psql('original', q{
 	END $$;
 	SELECT count(credit_authorize('o-' || o, 10, 'expired-' || o, timeout => '1 ms')) FROM generate_series(1, 2000) o;
 	SELECT count(credit_authorize('o-' || o, 10, 'open-' || o, timeout => '1 day')) FROM generate_series(1, 100) o;
+	CREATE TABLE used AS
+	SELECT org_id, campaign_id, settled_at AS used_at, amount + CASE org_id WHEN 'o-1' THEN 50 WHEN 'o-2' THEN 3 ELSE 0 END AS quantity
+	FROM credit_ledger WHERE status = 'committed';
+	INSERT INTO used SELECT 'o-2', 'more ' || i, now(), 3 FROM generate_series(1, 9) i;
+	SELECT credit_usage_source_register('used', 'used');
+	SELECT credit_run_reconciliation();
 	SELECT credit_maintain();
 	SELECT format('CREATE TABLE app_%s AS SELECT i, repeat(''x'', 500) AS t FROM generate_series(1, 1000 * %s) i', n, n)
 	FROM generate_series(1, 9) n \gexec
 });
-is($node->safe_psql('original', $TOTALS), '2600|2500|199997500|4600|500|2100|0', 'what is dumped');
+is($node->safe_psql('original', $TOTALS), '2600|2500|199997500|4600|500|2100|0|2|10', 'what is dumped');
 
 my %dumps = (custom => [ '-Fc' ], directory => [ '-Fd' ], inserts => [ '-Fc', '--inserts' ], plain => ['-Fp']);
 foreach my $name (sort keys %dumps)
@@ -147,7 +154,7 @@ sub restored
 		$restore->('target');
 		ok($node->poll_query_until('target', q{SELECT count(*) = 0 FROM credit_ledger_open WHERE expires_at < now()}),
 			'what has expired is settled') or diag($node->safe_psql('target', 'SELECT * FROM credit_worker_status()'));
-		is($node->safe_psql('target', $TOTALS), '2600|4500|199977500|4600|2500|100|2000', 'each hold once, seen by the trigger');
+		is($node->safe_psql('target', $TOTALS), '2600|4500|199977500|4600|2500|100|2000|2|10', 'each hold once, seen by the trigger');
 		is($node->safe_psql('target', 'SELECT count(*) FROM settled WHERE restoring'), '0', 'once the restore was known to be complete');
 		is($node->safe_psql('target', q{SELECT count(*), count(DISTINCT tableoid) FROM credit_ledger WHERE settled_by = 'timeout'}),
 			'2000|1', 'in its partition');
