@@ -179,6 +179,12 @@ BEGIN
       MESSAGE = format('table %s has no partitions by range of created_at', parent),
       HINT = 'The parents are credit_ledger_settled and credit_entry.';
   END IF;
+  -- What an older snapshot does not show would be missing from what stands for the entries.
+  IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+    RAISE invalid_transaction_state USING
+      MESSAGE = 'partitions are put away in READ COMMITTED transactions alone',
+      HINT = 'BEGIN ISOLATION LEVEL READ COMMITTED, or SET default_transaction_isolation.';
+  END IF;
   made_before := now() - greatest(older_than, credit_ledger_internal.setting('true_up_window')::interval);
 
   -- In the order in which calls lock the parents.
@@ -204,7 +210,14 @@ BEGIN
       RAISE WARNING 'partition % is not put away: another partition has its name', leaf.relation
         USING HINT = 'ALTER TABLE ... RENAME one of them.';
       may_go := false;
+    ELSIF EXISTS (SELECT FROM credit_ledger_internal.partition_away p
+                  WHERE p.name = leaf.name AND (leaf.has_entries OR p.parent <> leaf.parent_name)) THEN
+      RAISE WARNING 'partition % is not put away: another one was, under its name', leaf.relation
+        USING HINT = 'ALTER TABLE ... RENAME it.';
+      may_go := false;
     ELSIF leaf.has_entries THEN
+      -- Old as they are, a transaction that is still open may have stamped some.
+      EXECUTE format('LOCK TABLE %s IN SHARE MODE', leaf.relation);
       PERFORM credit_ledger_internal.tell_step(format('partition %s: adding up its entries', leaf.relation));
       may_go := credit_ledger_internal.carry_entries(leaf.relation);
       IF NOT may_go THEN
@@ -248,5 +261,6 @@ COMMENT ON FUNCTION @extschema@.credit_detach_partitions(interval, regclass) IS
   'balance_after. Commits, reverts, refunds and corrections of what was put away are LC003. credit_verify() goes on '
   'from what the entries put away came to for each account, and holds authorizations and lots that are older than '
   'them against no entries; reconciliation says detached. ALTER TABLE ... ATTACH PARTITION under the same name undoes '
-  'it. Reads entries before it locks; locks the parents for a moment, and gives up if it has to wait for half a second '
-  '(55P03)';
+  'it. Reads entries before it locks what calls need; locks the parents for a moment, and gives up if it has to wait '
+  'for half a second (55P03), for a transaction that is older than the partition''s end, for example. READ COMMITTED '
+  'transactions alone (25000)';

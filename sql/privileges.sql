@@ -52,7 +52,7 @@ DECLARE
     'credit_worker_status}'::text[];
   -- What functions call with the rights of whoever called them. None of it writes.
   helpers constant text[] := '{require_account,require_argument,require_one_start,window_start,setting,'
-    'tell_step,last_entry_before,discrepancies,verify_in_steps,misplaced_rows,put_away_until,leaves,'
+    'tell_step,last_entry_before,discrepancies,verify_in_steps,misplaced_rows,put_away_until,has_rows_of,leaves,'
     'lots_ended,lots_expiring,lot_discrepancies,expiry_horizon,ownership_repair,judge_campaigns,judgements,'
     'campaign_charges,as_bigint,usage,read_usage,of_every_source,require_usage_columns,campaign_of_day,day_of_campaign,'
     'start_of_day,day_of,row_count,checksum,chain_breaks,written_tables,queue_heads,table_lockers,'

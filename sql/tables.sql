@@ -203,7 +203,8 @@ CREATE TABLE @extschema@.credit_detached_partition (
   PRIMARY KEY (name)
 );
 COMMENT ON TABLE @extschema@.credit_detached_partition IS
-  'partitions that credit_detach_partitions() put away; one that is attached again under its name counts again';
+  'partitions that credit_detach_partitions() put away; one that is attached again under its name, with its '
+  'rows, counts again';
 COMMENT ON COLUMN @extschema@.credit_detached_partition.lower_bound IS 'NULL: without end';
 
 CREATE TABLE @extschema@.credit_entry_carry (
@@ -222,13 +223,41 @@ COMMENT ON TABLE @extschema@.credit_entry_carry IS
   'proved without them';
 CREATE INDEX credit_entry_carry_partition_name_idx ON @extschema@.credit_entry_carry (partition_name);
 
+-- Its rows are asked for where they would stand: a query of all partitions would have to be planned for all of them.
+CREATE FUNCTION credit_ledger_internal.has_rows_of(leaf regclass, put_away text)
+  RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER COST 10000
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  answer boolean := false;
+BEGIN
+  CASE (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = leaf)
+    WHEN '@extschema@.credit_entry'::regclass THEN
+      EXECUTE format('SELECT EXISTS (SELECT FROM %1$s c '
+                     'JOIN %2$s e ON e.org_id = c.org_id AND e.entry_no = c.last_entry_no WHERE c.partition_name = $1) '
+                     'OR NOT EXISTS (SELECT FROM %1$s c WHERE c.partition_name = $1)',
+        '@extschema@.credit_entry_carry'::regclass, leaf) USING put_away INTO answer;
+    WHEN '@extschema@.credit_ledger_settled'::regclass THEN
+      EXECUTE format('SELECT EXISTS (SELECT FROM %s)', leaf) INTO answer;
+    ELSE NULL;
+  END CASE;
+  RETURN answer;
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.has_rows_of(regclass, text) IS
+  'tells whether a partition is the one that was put away under that name, and not an empty or another one: has it any '
+  'of the entries that are carried, or any authorization';
+
 CREATE VIEW credit_ledger_internal.partition_away WITH (security_invoker) AS
 SELECT d.name, d.parent, d.lower_bound, d.upper_bound
 FROM @extschema@.credit_detached_partition d
 WHERE NOT EXISTS (
-  SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-  WHERE c.relname = d.name
-    AND i.inhparent IN ('@extschema@.credit_entry'::regclass, '@extschema@.credit_ledger_settled'::regclass));
+  SELECT FROM pg_inherits i
+  JOIN pg_class c ON c.oid = i.inhrelid
+  JOIN pg_class p ON p.oid = i.inhparent
+  WHERE c.relname = d.name AND p.relname = d.parent
+    AND i.inhparent IN ('@extschema@.credit_entry'::regclass, '@extschema@.credit_ledger_settled'::regclass)
+    AND credit_ledger_internal.has_rows_of(c.oid, d.name));
 COMMENT ON VIEW credit_ledger_internal.partition_away IS 'the partitions that were put away and are not attached again';
 
 CREATE VIEW credit_ledger_internal.entry_carry WITH (security_invoker) AS
@@ -244,6 +273,16 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION credit_ledger_internal.put_away_until(text) IS
   'tells the instant before which rows of credit_entry or credit_ledger_settled may have been put away; NULL: none';
+
+-- Whoever is told that an authorization does not exist may know whether it could have been put away.
+CREATE FUNCTION credit_ledger_internal.settled_put_away_until()
+  RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT coalesce(credit_ledger_internal.put_away_until('credit_ledger_settled'), '-infinity');
+END;
+COMMENT ON FUNCTION credit_ledger_internal.settled_put_away_until() IS
+  'tells the instant before which authorizations may have been put away; -infinity: none; for LC003';
 
 CREATE TABLE @extschema@.credit_lot (
   org_id     text COLLATE "C" NOT NULL,

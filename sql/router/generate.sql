@@ -94,20 +94,20 @@ FROM function f;
 
 \echo '-- Made by sql/router/generate.sql from the catalog of the ledger. Not to be edited.'
 \echo
-SELECT format(E'CREATE TYPE @extschema@.%I AS ENUM (%s);\nCOMMENT ON TYPE @extschema@.%1$I IS %L;\n', t.typname,
+SELECT format(E'CREATE TYPE @extschema@.%I AS ENUM (%s);\nCOMMENT ON TYPE @extschema@.%1$I IS %3$L;\n', t.typname,
               (SELECT string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder)
                FROM pg_enum e WHERE e.enumtypid = t.oid),
               obj_description(t.oid, 'pg_type'))
 FROM public_type t WHERE t.typtype = 'e' ORDER BY t.typname COLLATE "C";
 
-SELECT format(E'CREATE TYPE @extschema@.%I AS (\n%s\n);\nCOMMENT ON TYPE @extschema@.%1$I IS %L;\n', r.relname, c.list,
-              obj_description(r.reltype, 'pg_type'))
+SELECT format(E'CREATE TYPE @extschema@.%I AS (\n%s\n);\nCOMMENT ON TYPE @extschema@.%1$I IS %3$L;\n',
+              r.relname, c.list, obj_description(r.reltype, 'pg_type'))
 FROM relation r JOIN columns c ON c.relid = r.oid WHERE r.relkind = 'c' ORDER BY r.relname COLLATE "C";
 
 \echo '-- Tables and views: foreign tables of the shards inherit from these, which have no rows of their own.'
 \echo
-SELECT format(E'CREATE TABLE @extschema@.%I (\n%s\n);\nCOMMENT ON TABLE @extschema@.%1$I IS %L;\n', r.relname, c.list,
-              obj_description(r.oid, 'pg_class'))
+SELECT format(E'CREATE TABLE @extschema@.%I (\n%s\n);\nCOMMENT ON TABLE @extschema@.%1$I IS %3$L;\n',
+              r.relname, c.list, obj_description(r.oid, 'pg_class'))
 FROM relation r JOIN columns c ON c.relid = r.oid WHERE r.relkind <> 'c' ORDER BY r.relname COLLATE "C";
 
 \echo '-- What goes to one shard.'

@@ -1,28 +1,28 @@
 -- Made by sql/router/generate.sql from the catalog of the ledger. Not to be edited.
 
 CREATE TYPE @extschema@.credit_actor AS ENUM ('caller', 'timeout');
-COMMENT ON TYPE @extschema@.credit_actor IS '''caller'', ''timeout''';
+COMMENT ON TYPE @extschema@.credit_actor IS 'who settled an authorization: its caller, whose word is final, or the timeout, provisionally';
 
 CREATE TYPE @extschema@.credit_alert_kind AS ENUM ('commit_failure_rate', 'low_balance', 'reconciliation_mismatch', 'reconciliation_overdue', 'sweep_lag', 'credits_expiring');
-COMMENT ON TYPE @extschema@.credit_alert_kind IS '''commit_failure_rate'', ''low_balance'', ''reconciliation_mismatch'', ''reconciliation_overdue'', ''sweep_lag'', ''credits_expiring''';
+COMMENT ON TYPE @extschema@.credit_alert_kind IS 'what an alert is about';
 
 CREATE TYPE @extschema@.credit_entry_kind AS ENUM ('grant', 'commit', 'refund', 'true_up', 'adjustment', 'expiry', 'void');
-COMMENT ON TYPE @extschema@.credit_entry_kind IS '''grant'', ''commit'', ''refund'', ''true_up'', ''adjustment'', ''expiry'', ''void''';
+COMMENT ON TYPE @extschema@.credit_entry_kind IS 'why a balance moved';
 
 CREATE TYPE @extschema@.credit_health_status AS ENUM ('ok', 'warning', 'critical');
-COMMENT ON TYPE @extschema@.credit_health_status IS '''ok'', ''warning'', ''critical''';
+COMMENT ON TYPE @extschema@.credit_health_status IS 'how a check of credit_health turned out';
 
 CREATE TYPE @extschema@.credit_operation AS ENUM ('grant', 'adjust', 'authorize', 'refund', 'void');
-COMMENT ON TYPE @extschema@.credit_operation IS '''grant'', ''adjust'', ''authorize'', ''refund'', ''void''';
+COMMENT ON TYPE @extschema@.credit_operation IS 'the functions that take an idempotency key, each with a key space of its own (void: lot:N, made by credit_void)';
 
 CREATE TYPE @extschema@.credit_status AS ENUM ('authorized', 'committed', 'reverted');
-COMMENT ON TYPE @extschema@.credit_status IS '''authorized'', ''committed'', ''reverted''';
+COMMENT ON TYPE @extschema@.credit_status IS 'what an authorization is: a live hold (authorized), charged (committed) or given back (reverted)';
 
 CREATE TYPE @extschema@.credit_timeout_action AS ENUM ('commit', 'revert');
-COMMENT ON TYPE @extschema@.credit_timeout_action IS '''commit'', ''revert''';
+COMMENT ON TYPE @extschema@.credit_timeout_action IS 'what becomes of a hold that expires before its caller settled it';
 
 CREATE TYPE @extschema@.credit_verdict AS ENUM ('balanced', 'in_flight', 'detached', 'undercharged', 'overcharged', 'unauthorized_usage', 'charged_without_usage', 'invalid_usage', 'unsound_ledger');
-COMMENT ON TYPE @extschema@.credit_verdict IS '''balanced'', ''in_flight'', ''detached'', ''undercharged'', ''overcharged'', ''unauthorized_usage'', ''charged_without_usage'', ''invalid_usage'', ''unsound_ledger''';
+COMMENT ON TYPE @extschema@.credit_verdict IS 'what comparing charges with usage came to; the first three are no mismatch: in_flight, what open holds can still explain; detached, an authorization whose partition was put away';
 
 CREATE TYPE @extschema@.credit_account_balance AS (
   org_id text COLLATE "C",
@@ -32,12 +32,7 @@ CREATE TYPE @extschema@.credit_account_balance AS (
   available bigint,
   frozen boolean
 );
-COMMENT ON TYPE @extschema@.credit_account_balance IS '  org_id text COLLATE "C",
-  balance bigint,
-  held bigint,
-  credit_limit bigint,
-  available bigint,
-  frozen boolean';
+COMMENT ON TYPE @extschema@.credit_account_balance IS 'available = balance - held + credit_limit; frozen: no new holds and charges';
 
 CREATE TYPE @extschema@.credit_authorization AS (
   authorization_id text COLLATE "C",
@@ -55,20 +50,7 @@ CREATE TYPE @extschema@.credit_authorization AS (
   available bigint,
   replayed boolean
 );
-COMMENT ON TYPE @extschema@.credit_authorization IS '  authorization_id text COLLATE "C",
-  org_id text COLLATE "C",
-  campaign_id text COLLATE "C",
-  status @extschema@.credit_status,
-  amount bigint,
-  authorized_amount bigint,
-  refunded_amount bigint,
-  created_at timestamp with time zone,
-  expires_at timestamp with time zone,
-  settled_at timestamp with time zone,
-  settled_by @extschema@.credit_actor,
-  reason text,
-  available bigint,
-  replayed boolean';
+COMMENT ON TYPE @extschema@.credit_authorization IS 'an authorization as a call left it: its row, what the account has available after the call, and whether the call had been made before';
 
 CREATE TYPE @extschema@.credit_authorization_item AS (
   ord integer,
@@ -89,23 +71,7 @@ CREATE TYPE @extschema@.credit_authorization_item AS (
   sqlstate text,
   message text
 );
-COMMENT ON TYPE @extschema@.credit_authorization_item IS '  ord integer,
-  authorization_id text COLLATE "C",
-  org_id text COLLATE "C",
-  campaign_id text COLLATE "C",
-  status @extschema@.credit_status,
-  amount bigint,
-  authorized_amount bigint,
-  refunded_amount bigint,
-  created_at timestamp with time zone,
-  expires_at timestamp with time zone,
-  settled_at timestamp with time zone,
-  settled_by @extschema@.credit_actor,
-  reason text,
-  available bigint,
-  replayed boolean,
-  sqlstate text,
-  message text';
+COMMENT ON TYPE @extschema@.credit_authorization_item IS 'a credit_authorization and its place in the arrays that were passed, from 1; available is what the account had after this item; sqlstate and message: why an item was refused that was skipped, else NULL';
 
 CREATE TYPE @extschema@.credit_discrepancy AS (
   org_id text COLLATE "C",
@@ -114,11 +80,7 @@ CREATE TYPE @extschema@.credit_discrepancy AS (
   actual text,
   detail text
 );
-COMMENT ON TYPE @extschema@.credit_discrepancy IS '  org_id text COLLATE "C",
-  check_name text,
-  expected text,
-  actual text,
-  detail text';
+COMMENT ON TYPE @extschema@.credit_discrepancy IS 'an invariant of the ledger that does not hold, as credit_verify reports it';
 
 CREATE TYPE @extschema@.credit_judgement AS (
   org_id text COLLATE "C",
@@ -134,18 +96,7 @@ CREATE TYPE @extschema@.credit_judgement AS (
   verdict @extschema@.credit_verdict,
   detail text
 );
-COMMENT ON TYPE @extschema@.credit_judgement IS '  org_id text COLLATE "C",
-  campaign_id text COLLATE "C",
-  used_on date,
-  campaigns bigint,
-  authorizations bigint,
-  charged bigint,
-  held bigint,
-  refunded bigint,
-  used bigint,
-  difference bigint,
-  verdict @extschema@.credit_verdict,
-  detail text';
+COMMENT ON TYPE @extschema@.credit_judgement IS 'a campaign (or, without campaign_id, the usage of the day used_on that names none; or the sum of so many campaigns that each differ by no more than the tolerance) with its totals and verdict; difference: credits charged beyond what was used, less than zero: used beyond what was charged, as far as no open hold, refund or dismissed finding explains it';
 
 CREATE TYPE @extschema@.credit_movement AS (
   org_id text COLLATE "C",
@@ -158,15 +109,7 @@ CREATE TYPE @extschema@.credit_movement AS (
   created_at timestamp with time zone,
   replayed boolean
 );
-COMMENT ON TYPE @extschema@.credit_movement IS '  org_id text COLLATE "C",
-  entry_no bigint,
-  kind @extschema@.credit_entry_kind,
-  amount bigint,
-  authorization_id text COLLATE "C",
-  balance_after bigint,
-  available bigint,
-  created_at timestamp with time zone,
-  replayed boolean';
+COMMENT ON TYPE @extschema@.credit_movement IS 'a movement of a balance: its entry, what the account has available after the call, and whether the call had been made before';
 
 CREATE TYPE @extschema@.credit_statement_line AS (
   org_id text COLLATE "C",
@@ -184,20 +127,7 @@ CREATE TYPE @extschema@.credit_statement_line AS (
   campaign_id text COLLATE "C",
   settled_by @extschema@.credit_actor
 );
-COMMENT ON TYPE @extschema@.credit_statement_line IS '  org_id text COLLATE "C",
-  entry_no bigint,
-  kind @extschema@.credit_entry_kind,
-  amount bigint,
-  authorization_id text COLLATE "C",
-  idempotency_key text COLLATE "C",
-  reason text,
-  balance_after bigint,
-  created_at timestamp with time zone,
-  metadata jsonb,
-  lots bigint[],
-  effective_at timestamp with time zone,
-  campaign_id text COLLATE "C",
-  settled_by @extschema@.credit_actor';
+COMMENT ON TYPE @extschema@.credit_statement_line IS 'an entry as credit_statement shows it; created_at is NULL of what left a lot at its end and the next call will write. campaign_id and settled_by are those of its authorization as it stands now; timeout: nobody committed it. NULL where its partition was put away';
 
 -- Tables and views: foreign tables of the shards inherit from these, which have no rows of their own.
 
@@ -217,20 +147,7 @@ CREATE TABLE @extschema@.credit_account (
   lot_held bigint,
   lot_expires_at timestamp with time zone
 );
-COMMENT ON TABLE @extschema@.credit_account IS '  org_id text COLLATE "C",
-  balance bigint,
-  last_entry_no bigint,
-  held bigint,
-  updated_at timestamp with time zone,
-  credit_limit bigint,
-  overage_limit bigint,
-  low_balance_threshold bigint,
-  frozen boolean,
-  created_at timestamp with time zone,
-  metadata jsonb,
-  lot_balance bigint,
-  lot_held bigint,
-  lot_expires_at timestamp with time zone';
+COMMENT ON TABLE @extschema@.credit_account IS 'one row an organisation; its row lock is the only lock that orders calls. available = balance - held + credit_limit';
 
 CREATE TABLE @extschema@.credit_account_overview (
   org_id text COLLATE "C",
@@ -246,18 +163,7 @@ CREATE TABLE @extschema@.credit_account_overview (
   days_left numeric,
   expiring bigint
 );
-COMMENT ON TABLE @extschema@.credit_account_overview IS '  org_id text COLLATE "C",
-  balance bigint,
-  held bigint,
-  available bigint,
-  credit_limit bigint,
-  low_balance_threshold bigint,
-  is_low boolean,
-  frozen boolean,
-  spent_today numeric,
-  burn_rate numeric,
-  days_left numeric,
-  expiring bigint';
+COMMENT ON TABLE @extschema@.credit_account_overview IS 'every organisation as a dashboard shows it';
 
 CREATE TABLE @extschema@.credit_alert (
   alert_id uuid,
@@ -268,13 +174,7 @@ CREATE TABLE @extschema@.credit_alert (
   message text,
   details jsonb
 );
-COMMENT ON TABLE @extschema@.credit_alert IS '  alert_id uuid,
-  kind @extschema@.credit_alert_kind,
-  org_id text COLLATE "C",
-  opened_at timestamp with time zone,
-  closed_at timestamp with time zone,
-  message text,
-  details jsonb';
+COMMENT ON TABLE @extschema@.credit_alert IS 'what somebody should look at; open while closed_at is NULL, one of a kind and organisation';
 
 CREATE TABLE @extschema@.credit_detached_partition (
   name text COLLATE "C",
@@ -283,11 +183,7 @@ CREATE TABLE @extschema@.credit_detached_partition (
   upper_bound timestamp with time zone,
   detached_at timestamp with time zone
 );
-COMMENT ON TABLE @extschema@.credit_detached_partition IS '  name text COLLATE "C",
-  parent text COLLATE "C",
-  lower_bound timestamp with time zone,
-  upper_bound timestamp with time zone,
-  detached_at timestamp with time zone';
+COMMENT ON TABLE @extschema@.credit_detached_partition IS 'partitions that credit_detach_partitions() put away; one that is attached again under its name, with its rows, counts again';
 
 CREATE TABLE @extschema@.credit_entry (
   org_id text COLLATE "C",
@@ -303,18 +199,7 @@ CREATE TABLE @extschema@.credit_entry (
   lots bigint[],
   effective_at timestamp with time zone
 );
-COMMENT ON TABLE @extschema@.credit_entry IS '  org_id text COLLATE "C",
-  entry_no bigint,
-  kind @extschema@.credit_entry_kind,
-  amount bigint,
-  authorization_id text COLLATE "C",
-  idempotency_key text COLLATE "C",
-  reason text,
-  balance_after bigint,
-  created_at timestamp with time zone,
-  metadata jsonb,
-  lots bigint[],
-  effective_at timestamp with time zone';
+COMMENT ON TABLE @extschema@.credit_entry IS 'every movement of every balance, append-only, numbered 1, 2, 3 ... per account without a gap';
 
 CREATE TABLE @extschema@.credit_entry_carry (
   partition_name text COLLATE "C",
@@ -326,14 +211,7 @@ CREATE TABLE @extschema@.credit_entry_carry (
   first_at timestamp with time zone,
   last_at timestamp with time zone
 );
-COMMENT ON TABLE @extschema@.credit_entry_carry IS '  partition_name text COLLATE "C",
-  org_id text COLLATE "C",
-  first_entry_no bigint,
-  last_entry_no bigint,
-  amount numeric,
-  balance_after bigint,
-  first_at timestamp with time zone,
-  last_at timestamp with time zone';
+COMMENT ON TABLE @extschema@.credit_entry_carry IS 'one row an account and partition of entries that was put away: what its entries came to, so that the others are proved without them';
 
 CREATE TABLE @extschema@.credit_finding (
   finding_id bigint,
@@ -357,26 +235,7 @@ CREATE TABLE @extschema@.credit_finding (
   adjusted bigint,
   entry_no bigint
 );
-COMMENT ON TABLE @extschema@.credit_finding IS '  finding_id bigint,
-  run_id bigint,
-  verdict @extschema@.credit_verdict,
-  org_id text COLLATE "C",
-  campaign_id text COLLATE "C",
-  used_on date,
-  campaigns bigint,
-  charged bigint,
-  refunded bigint,
-  used bigint,
-  difference bigint,
-  detail text,
-  found_at timestamp with time zone,
-  seen_at timestamp with time zone,
-  resolution text,
-  resolved_at timestamp with time zone,
-  resolved_by text,
-  note text,
-  adjusted bigint,
-  entry_no bigint';
+COMMENT ON TABLE @extschema@.credit_finding IS 'the mismatches that runs found; open until resolved_at';
 
 CREATE TABLE @extschema@.credit_finding_part (
   finding_id bigint,
@@ -388,14 +247,7 @@ CREATE TABLE @extschema@.credit_finding_part (
   used bigint,
   difference bigint
 );
-COMMENT ON TABLE @extschema@.credit_finding_part IS '  finding_id bigint,
-  org_id text COLLATE "C",
-  campaign_id text COLLATE "C",
-  used_on date,
-  charged bigint,
-  refunded bigint,
-  used bigint,
-  difference bigint';
+COMMENT ON TABLE @extschema@.credit_finding_part IS 'the campaigns whose small differences a finding adds up, as a run last saw them';
 
 CREATE TABLE @extschema@.credit_idempotency (
   org_id text COLLATE "C",
@@ -407,14 +259,7 @@ CREATE TABLE @extschema@.credit_idempotency (
   entry_no bigint,
   created_at timestamp with time zone
 );
-COMMENT ON TABLE @extschema@.credit_idempotency IS '  org_id text COLLATE "C",
-  operation @extschema@.credit_operation,
-  idempotency_key text COLLATE "C",
-  amount bigint,
-  campaign_id text COLLATE "C",
-  authorization_id text COLLATE "C",
-  entry_no bigint,
-  created_at timestamp with time zone';
+COMMENT ON TABLE @extschema@.credit_idempotency IS 'every idempotency key that was used: the parameters that must match when the call is made again, and what the call made';
 
 CREATE TABLE @extschema@.credit_key_removal (
   only_row boolean,
@@ -422,10 +267,7 @@ CREATE TABLE @extschema@.credit_key_removal (
   oldest_key timestamp with time zone,
   next_page bigint
 );
-COMMENT ON TABLE @extschema@.credit_key_removal IS '  only_row boolean,
-  removed_until timestamp with time zone,
-  oldest_key timestamp with time zone,
-  next_page bigint';
+COMMENT ON TABLE @extschema@.credit_key_removal IS 'how far old idempotency keys were removed; no row: none ever were';
 
 CREATE TABLE @extschema@.credit_ledger (
   authorization_id text COLLATE "C",
@@ -447,24 +289,7 @@ CREATE TABLE @extschema@.credit_ledger (
   lots bigint[],
   committed_lots bigint[]
 );
-COMMENT ON TABLE @extschema@.credit_ledger IS '  authorization_id text COLLATE "C",
-  org_id text COLLATE "C",
-  campaign_id text COLLATE "C",
-  idempotency_key text COLLATE "C",
-  status @extschema@.credit_status,
-  amount bigint,
-  authorized_amount bigint,
-  committed_amount bigint,
-  refunded_amount bigint,
-  timeout_action @extschema@.credit_timeout_action,
-  created_at timestamp with time zone,
-  expires_at timestamp with time zone,
-  settled_at timestamp with time zone,
-  settled_by @extschema@.credit_actor,
-  reason text,
-  metadata jsonb,
-  lots bigint[],
-  committed_lots bigint[]';
+COMMENT ON TABLE @extschema@.credit_ledger IS 'one row an authorization: a hold of credits and what became of it. Live holds and settled ones live in partitions apart';
 
 CREATE TABLE @extschema@.credit_lot (
   org_id text COLLATE "C",
@@ -479,17 +304,7 @@ CREATE TABLE @extschema@.credit_lot (
   created_at timestamp with time zone,
   closed_at timestamp with time zone
 );
-COMMENT ON TABLE @extschema@.credit_lot IS '  org_id text COLLATE "C",
-  lot_no bigint,
-  amount bigint,
-  remaining bigint,
-  held bigint,
-  absorbed bigint,
-  priority integer,
-  voided boolean,
-  expires_at timestamp with time zone,
-  created_at timestamp with time zone,
-  closed_at timestamp with time zone';
+COMMENT ON TABLE @extschema@.credit_lot IS 'credits that end or that are used before others: one row a grant with expires_at or priority. All other credits are the main pool';
 
 CREATE TABLE @extschema@.credit_lot_movement (
   org_id text COLLATE "C",
@@ -501,14 +316,7 @@ CREATE TABLE @extschema@.credit_lot_movement (
   created_at timestamp with time zone,
   effective_at timestamp with time zone
 );
-COMMENT ON TABLE @extschema@.credit_lot_movement IS '  org_id text COLLATE "C",
-  entry_no bigint,
-  lot_no bigint,
-  kind @extschema@.credit_entry_kind,
-  amount bigint,
-  authorization_id text COLLATE "C",
-  created_at timestamp with time zone,
-  effective_at timestamp with time zone';
+COMMENT ON TABLE @extschema@.credit_lot_movement IS 'what moved in which lot: a row an entry and lot, signed like the entry. The sum of an organisation''s rows is its balance, unless entries were put away';
 
 CREATE TABLE @extschema@.credit_provisional (
   org_id text COLLATE "C",
@@ -520,14 +328,7 @@ CREATE TABLE @extschema@.credit_provisional (
   settled_at timestamp with time zone,
   correctable_until timestamp with time zone
 );
-COMMENT ON TABLE @extschema@.credit_provisional IS '  org_id text COLLATE "C",
-  campaign_id text COLLATE "C",
-  authorization_id text COLLATE "C",
-  status @extschema@.credit_status,
-  authorized_amount bigint,
-  charged bigint,
-  settled_at timestamp with time zone,
-  correctable_until timestamp with time zone';
+COMMENT ON TABLE @extschema@.credit_provisional IS 'what the timeout decided and credit_commit() or credit_revert() can still correct';
 
 CREATE TABLE @extschema@.credit_reconciliation_run (
   run_id bigint,
@@ -542,17 +343,7 @@ CREATE TABLE @extschema@.credit_reconciliation_run (
   started_at timestamp with time zone,
   finished_at timestamp with time zone
 );
-COMMENT ON TABLE @extschema@.credit_reconciliation_run IS '  run_id bigint,
-  since timestamp with time zone,
-  until timestamp with time zone,
-  tolerance bigint,
-  judged bigint,
-  in_flight bigint,
-  findings_new bigint,
-  findings_open bigint,
-  covered_until timestamp with time zone,
-  started_at timestamp with time zone,
-  finished_at timestamp with time zone';
+COMMENT ON TABLE @extschema@.credit_reconciliation_run IS 'one row a run of reconciliation that came to its end';
 
 CREATE TABLE @extschema@.credit_stat (
   minute timestamp with time zone,
@@ -560,10 +351,7 @@ CREATE TABLE @extschema@.credit_stat (
   outcome text COLLATE "C",
   count bigint
 );
-COMMENT ON TABLE @extschema@.credit_stat IS '  minute timestamp with time zone,
-  operation text COLLATE "C",
-  outcome text COLLATE "C",
-  count bigint';
+COMMENT ON TABLE @extschema@.credit_stat IS 'how often each function was called, and what came of it';
 
 CREATE TABLE @extschema@.credit_totals (
   accounts bigint,
@@ -582,21 +370,7 @@ CREATE TABLE @extschema@.credit_totals (
   expiring numeric,
   expiring_accounts bigint
 );
-COMMENT ON TABLE @extschema@.credit_totals IS '  accounts bigint,
-  balance numeric,
-  held numeric,
-  available numeric,
-  low_accounts bigint,
-  frozen_accounts bigint,
-  open_authorizations bigint,
-  overdue_authorizations bigint,
-  orphaned_authorizations bigint,
-  sweep_lag_seconds numeric,
-  open_findings bigint,
-  last_run_at timestamp with time zone,
-  overdue_at timestamp with time zone,
-  expiring numeric,
-  expiring_accounts bigint';
+COMMENT ON TABLE @extschema@.credit_totals IS 'the ledger in one row, as a dashboard shows it';
 
 CREATE TABLE @extschema@.credit_usage_source (
   name text COLLATE "C",
@@ -604,10 +378,7 @@ CREATE TABLE @extschema@.credit_usage_source (
   relation_name text COLLATE "C",
   registered_at timestamp with time zone
 );
-COMMENT ON TABLE @extschema@.credit_usage_source IS '  name text COLLATE "C",
-  relation_schema text COLLATE "C",
-  relation_name text COLLATE "C",
-  registered_at timestamp with time zone';
+COMMENT ON TABLE @extschema@.credit_usage_source IS 'the tables and views of applications that say what was really used';
 
 CREATE TABLE @extschema@.credit_waiting_calls (
   waiting_pid integer,
@@ -620,15 +391,7 @@ CREATE TABLE @extschema@.credit_waiting_calls (
   blocking_state text,
   blocking_query text
 );
-COMMENT ON TABLE @extschema@.credit_waiting_calls IS '  waiting_pid integer,
-  waiting_for interval,
-  org_id text COLLATE "C",
-  locked_table regclass,
-  blocking_pid integer,
-  blocking_user name COLLATE "C",
-  blocking_application text,
-  blocking_state text,
-  blocking_query text';
+COMMENT ON TABLE @extschema@.credit_waiting_calls IS 'sessions that wait for an account or a table of the ledger, and who is at the head of the queue; state and query of others'' sessions need pg_read_all_stats';
 
 -- What goes to one shard.
 
@@ -1313,7 +1076,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_detach_partitions(interval, regclass) IS
-  'takes partitions whose rows are all older than that out of credit_ledger_settled and credit_entry (or one of them), but none that a live hold belongs to or with what was settled since or can still be settled otherwise, and leaves them behind as tables of their own; returns those. Balances do not change. Repeated calls: an authorization that was put away is LC003 while its key is kept, and made again when it is not; a movement is answered without its balance_after. Commits, reverts, refunds and corrections of what was put away are LC003. credit_verify() goes on from what the entries put away came to for each account, and holds authorizations and lots that are older than them against no entries; reconciliation says detached. ALTER TABLE ... ATTACH PARTITION under the same name undoes it. Reads entries before it locks; locks the parents for a moment, and gives up if it has to wait for half a second (55P03)';
+  'takes partitions whose rows are all older than that out of credit_ledger_settled and credit_entry (or one of them), but none that a live hold belongs to or with what was settled since or can still be settled otherwise, and leaves them behind as tables of their own; returns those. Balances do not change. Repeated calls: an authorization that was put away is LC003 while its key is kept, and made again when it is not; a movement is answered without its balance_after. Commits, reverts, refunds and corrections of what was put away are LC003. credit_verify() goes on from what the entries put away came to for each account, and holds authorizations and lots that are older than them against no entries; reconciliation says detached. ALTER TABLE ... ATTACH PARTITION under the same name undoes it. Reads entries before it locks what calls need; locks the parents for a moment, and gives up if it has to wait for half a second (55P03), for a transaction that is older than the partition''s end, for example. READ COMMITTED transactions alone (25000)';
 
 CREATE FUNCTION @extschema@.credit_entries_import(source regclass)
   RETURNS bigint LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

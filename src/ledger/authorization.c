@@ -19,6 +19,7 @@
 #include "compat.h"
 #include "ledger/authorization.h"
 #include "ledger/authorization_id.h"
+#include "ledger/catalog.h"
 #include "ledger/errors.h"
 #include "ledger/shard.h"
 #include "table/partition.h"
@@ -82,6 +83,8 @@ static const clTable ledger_table = {
 	},
 };
 
+pg_noreturn static void raise_not_found(clUnit *unit, text *authorization_id);
+static const char *told_put_away(const text *authorization_id);
 static bool looks_like_campaign(const text *authorization_id);
 static bool authorization_find_settled(clUnit *unit, text *authorization_id, clAuthorization *authorization);
 static bool authorization_find_in(clUnit *unit, clRelation *leaf, text *authorization_id,
@@ -116,22 +119,46 @@ void
 cl_authorization_get(clUnit *unit, text *authorization_id, clAuthorization *authorization)
 {
 	if (!cl_authorization_find(unit, authorization_id, authorization))
-	{
-		char *foreign = cl_authorization_foreign_leaves(unit);
+		raise_not_found(unit, authorization_id);
+}
 
-		cl_shard_require_authorization(authorization_id);
-		ereport(ERROR,
-				(errcode(ERRCODE_CL_AUTHORIZATION_NOT_FOUND),
-				 errmsg("authorization \"%s\" does not exist", text_to_cstring(authorization_id)),
-				 foreign == NULL ? 0 :
-								   errdetail("Partitions that are foreign tables were not searched: %s.", foreign),
-				 looks_like_campaign(authorization_id) ?
-					 errhint("Pass the authorization_id that credit_authorize() answered with. "
-							 "A campaign's are found by: "
-							 "SELECT authorization_id, status FROM credit_ledger WHERE campaign_id = %s;",
-							 quote_literal_cstr(text_to_cstring(authorization_id))) :
-					 0));
-	}
+/* What is not searched, or may not be there any more, is said. */
+static void
+raise_not_found(clUnit *unit, text *authorization_id)
+{
+	char *foreign = cl_authorization_foreign_leaves(unit);
+	const char *put_away = told_put_away(authorization_id);
+
+	cl_shard_require_authorization(authorization_id);
+	ereport(ERROR,
+			(errcode(ERRCODE_CL_AUTHORIZATION_NOT_FOUND),
+			 errmsg("authorization \"%s\" does not exist", text_to_cstring(authorization_id)),
+			 foreign != NULL	  ? errdetail("Partitions that are foreign tables were not searched: %s.", foreign) :
+				 put_away != NULL ? errdetail_internal("%s", put_away) :
+									0,
+			 looks_like_campaign(authorization_id) ?
+				 errhint("Pass the authorization_id that credit_authorize() answered with. "
+						 "A campaign's are found by: "
+						 "SELECT authorization_id, status FROM credit_ledger WHERE campaign_id = %s;",
+						 quote_literal_cstr(text_to_cstring(authorization_id))) :
+				 put_away != NULL ? errhint("Those that were are named in credit_detached_partition; "
+											"ALTER TABLE ... ATTACH PARTITION brings one back.") :
+									0));
+	pg_unreachable();
+}
+
+/* NULL if no authorization of its time was put away. */
+static const char *
+told_put_away(const text *authorization_id)
+{
+	TimestampTz until = DatumGetTimestampTz(OidFunctionCall0(cl_helper_oid("settled_put_away_until", 0, NULL)));
+	TimestampTz created_at;
+
+	if (TIMESTAMP_IS_NOBEGIN(until) ||
+		(cl_authorization_id_time(authorization_id, &created_at) && created_at >= until))
+		return NULL;
+	return psprintf("Authorizations made before %s may have been put away with a partition.",
+					timestamptz_to_str(until));
 }
 
 /* Identifiers of authorizations begin with auth-, imported ones as a rule too. */

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * catalog.h
- *	  The OIDs of the extension's own tables, types and enum labels.
+ *	  The OIDs of the extension's own tables, types, enum labels and helpers.
  *
- * They are looked up by name in the extension's schema when first needed and
- * forgotten when one of the tables is invalidated, so that DROP and CREATE
- * EXTENSION in the same session works, in whatever schema.
+ * The first three are looked up by name in the extension's schema when first
+ * needed and forgotten when one of the tables is invalidated, so that DROP and
+ * CREATE EXTENSION in the same session works, in whatever schema.
  *
  *-------------------------------------------------------------------------
  */
@@ -104,5 +104,8 @@ extern Datum cl_enum_datum(clEnumId type, int label);
 /* The C enum's value of a stored label. */
 extern int cl_enum_label(clEnumId type, Datum value);
 extern const char *cl_enum_name(clEnumId type, int label);
+
+/* A function of credit_ledger_internal, without regard to the caller's privileges, who needs none on that schema. */
+extern Oid cl_helper_oid(const char *name, int nargs, const Oid *types);
 
 #endif /* CL_CATALOG_H */

@@ -78,7 +78,7 @@ SELECT bag_eq(
 SELECT bag_eq(
   format($$SELECT name FROM function WHERE is_helper AND has_function_privilege(%L, oid, 'EXECUTE')$$, 'credit_test_' || level),
   $$VALUES ('require_account'), ('require_argument'), ('require_one_start'), ('window_start'), ('setting'), ('tell_step'), ('verify_in_steps'),
-           ('last_entry_before'), ('put_away_until'), ('checksum'), ('chain_breaks'), ('discrepancies'),
+           ('last_entry_before'), ('put_away_until'), ('has_rows_of'), ('checksum'), ('chain_breaks'), ('discrepancies'),
            ('misplaced_rows'), ('leaves'), ('row_count'), ('lots_ended'), ('lots_expiring'), ('lot_discrepancies'), ('expiry_horizon'), ('ownership_repair'),
            ('judge_campaigns'), ('judgements'), ('campaign_charges'), ('as_bigint'),
            ('usage'), ('read_usage'), ('of_every_source'), ('require_usage_columns'), ('campaign_of_day'), ('day_of_campaign'), ('start_of_day'), ('day_of'),

@@ -6,7 +6,7 @@ BEGIN;
 SET LOCAL client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(37);
+SELECT plan(44);
 
 CREATE TEMP TABLE days_back AS SELECT date_trunc('day', now(), 'UTC') - d * interval '1 day' AS at, d FROM generate_series(0, 210) d;
 CREATE FUNCTION pg_temp.day(back integer) RETURNS timestamptz LANGUAGE sql AS 'SELECT at FROM days_back WHERE d = back';
@@ -23,6 +23,15 @@ BEGIN
   UPDATE credit_account SET created_at = created_at - interval '100 days', updated_at = updated_at - interval '100 days';
   UPDATE credit_lot SET created_at = created_at - interval '100 days';
   SET LOCAL session_replication_role = origin;
+END
+$$;
+CREATE FUNCTION pg_temp.refusal(statement text, OUT detail text, OUT hint text) LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE statement;
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+  detail := nullif(detail, '');
+  hint := nullif(hint, '');
 END
 $$;
 CREATE FUNCTION pg_temp.leaves(parent regclass) RETURNS bigint LANGUAGE sql AS
@@ -69,6 +78,15 @@ SELECT results_eq($$SELECT d, credit_balance_at('away', pg_temp.day(d)), credit_
                   $$VALUES (0, 947::bigint, 30::bigint), (50, 947, 30), (150, 960, 50), (210, 0, 0)$$, 'those of the past, between what was put away');
 SELECT is((SELECT count(*) FROM credit_statement('away')), 1::bigint, 'the statement begins with what is there');
 SELECT throws_ok(format('SELECT credit_refund(%L, %L)', :'before', 'late'), 'LC003', NULL, 'what was put away cannot be refunded');
+SELECT results_eq($$SELECT detail, hint FROM pg_temp.refusal($q$SELECT credit_commit('auth-01ARZ3NDEKTSV4RRFFQ69G5FAV')$q$)$$,
+                  $$SELECT format('Authorizations made before %s may have been put away with a partition.', pg_temp.day(90)),
+                           'Those that were are named in credit_detached_partition; ALTER TABLE ... ATTACH PARTITION brings one back.'$$,
+                  'of what is as old, it is said why');
+SELECT results_eq($$SELECT detail FROM pg_temp.refusal($q$SELECT credit_commit('auth-imported')$q$)$$,
+                  $$SELECT format('Authorizations made before %s may have been put away with a partition.', pg_temp.day(90))$$,
+                  'of an identifier that tells no time, too');
+SELECT results_eq(format($$SELECT detail FROM pg_temp.refusal($q$SELECT credit_commit(%L)$q$)$$, overlay(:'now' placing 'ZZZZ' from 28)),
+                  'VALUES (NULL::text)', 'not of one that would be younger');
 SELECT throws_ok($$SELECT credit_authorize('away', 20, 'before')$$, 'LC003', NULL, 'made again, it is named');
 SELECT results_eq($$SELECT amount, balance_after, replayed FROM credit_grant('away', 7, 'second')$$, 'VALUES (7::bigint, NULL::bigint, true)',
                   'so is a grant, without its balance_after');
@@ -112,6 +130,23 @@ SELECT isnt_empty($$SELECT * FROM credit_verify('away') WHERE check_name = 'entr
 ROLLBACK TO wrong;
 UPDATE credit_entry_carry SET balance_after = balance_after + 1, amount = amount + 1 WHERE org_id = 'quiet' AND last_entry_no = 2;
 SELECT isnt_empty($$SELECT * FROM credit_verify('quiet')$$, 'a carry that is not the account''s balance');
+ROLLBACK TO wrong;
+
+-- What is attached under the name of one that was put away, but is another one, stands for nothing of it.
+DO $$
+DECLARE
+  d credit_detached_partition;
+BEGIN
+  FOR d IN SELECT * FROM credit_detached_partition LOOP
+    EXECUTE format('ALTER TABLE %I RENAME TO %I', d.name, 'archived_' || d.name);
+    PERFORM credit_create_partition(d.parent::regclass, d.lower_bound, d.upper_bound);
+  END LOOP;
+END
+$$;
+SELECT is_empty('SELECT * FROM credit_verify()', 'sound with other partitions of their names');
+SELECT is(credit_balance_at('away', pg_temp.day(150)), 960::bigint, 'balances of the past are the same');
+SELECT is((credit_campaign_status('before', 'away')).verdict, 'detached'::credit_verdict, 'campaigns are still put away');
+SELECT is_empty($$SELECT p FROM credit_detach_partitions('5 days', 'credit_entry') p$$, 'entries cannot go under the name of others');
 ROLLBACK TO wrong;
 
 -- Attached again, all of it counts again; entries that do not follow from each other stay where they are.
