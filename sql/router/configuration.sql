@@ -112,7 +112,6 @@ DECLARE
     ARRAY(SELECT format('credit_router_%s %s', d.shard, d.connection) FROM credit_router_internal.database d);
   options text;
   wrong text;
-  server text;
 BEGIN
   IF n = 0 OR (n & n - 1) <> 0 OR n > 65536 OR array_position(partitions, NULL) IS NOT NULL THEN
     RAISE invalid_parameter_value USING
@@ -141,11 +140,11 @@ BEGIN
               ', ' ORDER BY p.shard) INTO options
   FROM credit_router_internal.partition p;
   EXECUTE format('ALTER DATABASE %I SET statement_timeout = %L', current_database(), seconds + 2 || 's');
-  FOREACH server IN ARRAY '{credit_router,credit_router_ask}'::text[] LOOP
-    PERFORM credit_router_internal.set_server(server, 'plproxy', options);
-    EXECUTE format('CREATE USER MAPPING IF NOT EXISTS FOR PUBLIC SERVER %I', server);
-    EXECUTE format('GRANT USAGE ON FOREIGN SERVER %I TO PUBLIC', server);
-  END LOOP;
+  PERFORM credit_router_internal.set_server('credit_router', 'plproxy', options);
+  PERFORM credit_router_internal.set_server('credit_router_ask', 'plproxy', options);
+  CREATE USER MAPPING IF NOT EXISTS FOR PUBLIC SERVER credit_router;
+  CREATE USER MAPPING IF NOT EXISTS FOR PUBLIC SERVER credit_router_ask;
+  GRANT USAGE ON FOREIGN SERVER credit_router, credit_router_ask TO PUBLIC;
 
   -- A database that is given twice has the organisations of both numbers.
   SELECT string_agg(format('Given as shard %s, it says that it is %s of %s.',
