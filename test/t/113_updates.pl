@@ -26,14 +26,16 @@ my $CATALOG = q{
 		FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = :'extension'
 		WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 	), relation AS (
-		SELECT c.* FROM pg_class c JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
+		-- Of a composite type it is the type that belongs to the extension.
+		SELECT c.* FROM pg_class c
+		JOIN member m ON (m.classid, m.objid) IN (('pg_class'::regclass, c.oid), ('pg_type'::regclass, c.reltype))
 	), function AS (
 		SELECT p.* FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
 	), type AS (
 		SELECT t.* FROM pg_type t JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid
 	), acl AS (
 		SELECT format('%s %s', 'function', oid::regprocedure) AS object, coalesce(proacl, acldefault('f', proowner)) AS acl FROM function
-		UNION ALL SELECT format('%s %s', 'relation', oid::regclass), coalesce(relacl, acldefault('r', relowner)) FROM relation
+		UNION ALL SELECT format('%s %s', 'relation', oid::regclass), coalesce(relacl, acldefault('r', relowner)) FROM relation WHERE relkind <> 'c'
 		UNION ALL SELECT format('%s %s', 'type', oid::regtype), coalesce(typacl, acldefault('T', typowner)) FROM type
 		UNION ALL SELECT format('%s %s', 'schema', n.oid::regnamespace), nspacl FROM pg_namespace n
 			JOIN member m ON m.classid = 'pg_namespace'::regclass AND m.objid = n.oid
@@ -48,7 +50,7 @@ my $CATALOG = q{
 			FROM type t JOIN pg_enum e ON e.enumtypid = t.oid GROUP BY t.oid
 		UNION ALL SELECT 'relation', format('%s %s %s %s %s %s %s %s', r.oid::regclass, r.relkind, r.relpersistence, r.relreplident,
 				r.relrowsecurity, (SELECT string_agg(o, ' ' ORDER BY o) FROM unnest(r.reloptions) o), pg_get_expr(r.relpartbound, r.oid), pg_get_partkeydef(r.oid)) FROM relation r
-		UNION ALL SELECT 'column', format('%s %s %s %s %s %s %s %s %s %s', r.oid::regclass,
+		UNION ALL SELECT CASE r.relkind WHEN 'c' THEN 'attribute' ELSE 'column' END, format('%s %s %s %s %s %s %s %s %s %s', r.oid::regclass,
 				row_number() OVER (PARTITION BY r.oid ORDER BY a.attnum), a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation::regcollation,
 				a.attnotnull, pg_get_expr(d.adbin, d.adrelid), a.attidentity, a.attgenerated, a.attstorage)
 			FROM relation r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -62,7 +64,8 @@ my $CATALOG = q{
 		UNION ALL SELECT 'sequence', format('%s %s', s.seqrelid::regclass, to_jsonb(s) - 'seqrelid')
 			FROM pg_sequence s JOIN relation r ON r.oid = s.seqrelid
 		UNION ALL SELECT 'comment', format('%s: %s', pg_describe_object(c.classoid, c.objoid, c.objsubid), c.description)
-			FROM pg_description c JOIN member m ON m.classid = c.classoid AND m.objid = c.objoid
+			FROM pg_description c
+			WHERE (c.classoid, c.objoid) IN (SELECT classid, objid FROM member UNION SELECT 'pg_class'::regclass, oid FROM relation)
 		UNION ALL SELECT 'privilege', format('%s %s %s %s', a.object, x.grantee::regrole, x.privilege_type, x.is_grantable)
 			FROM acl a, aclexplode(a.acl) x
 		UNION ALL SELECT 'column privilege', format('%s %s %s', r.oid::regclass, a.attname, a.attacl)
@@ -104,6 +107,7 @@ subtest 'a difference is seen' => sub {
 	my %planted = (
 		aggregate => q{UPDATE pg_aggregate SET agginitval = '1' WHERE aggfnoid = 'credit_ledger_internal.checksum'::regproc},
 		comment => 'COMMENT ON COLUMN credit_account.held IS $$planted$$',
+		attribute => 'ALTER TYPE credit_movement ADD ATTRIBUTE planted integer',
 		column => 'ALTER TABLE credit_stat ADD planted integer',
 		'column privilege' => 'GRANT SELECT (balance) ON credit_account TO PUBLIC',
 		constraint => 'ALTER TABLE credit_stat ADD CONSTRAINT planted CHECK (count > 0) NOT VALID',
