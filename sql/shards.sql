@@ -21,6 +21,21 @@ CREATE TRIGGER credit_shard_changed AFTER INSERT OR UPDATE OR DELETE ON @extsche
   FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.shard_changed();
 ALTER TABLE @extschema@.credit_shard ENABLE ALWAYS TRIGGER credit_shard_changed;
 
+-- What sessions remember, the version among it, belongs to the tables of which they hear that they have changed. A call
+-- looks again once it has its lock.
+CREATE FUNCTION credit_ledger_internal.begin_update()
+  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  LOCK TABLE @extschema@.credit_account IN SHARE ROW EXCLUSIVE MODE;
+  UPDATE @extschema@.credit_shard SET shard = shard WHERE false;
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.begin_update() IS
+  'waits for the transactions that have called the ledger, has calls wait for this one, and all sessions look up what '
+  'they remember again, the extension''s version above all; for scripts that update the extension';
+
 CREATE TABLE @extschema@.credit_account_moved (
   org_id   text COLLATE "C" NOT NULL PRIMARY KEY,
   place    text,

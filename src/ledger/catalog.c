@@ -192,10 +192,10 @@ catalog_load(void)
 		for (int i = 0; i < CL_NENUMS; i++)
 			catalog_load_labels(i, schema);
 	} while (messages != SharedInvalidMessageCounter);
-	cache.valid = true;
+	cache.valid = !creating_extension;
 }
 
-/* A script that makes the extension another version calls what it needs. */
+/* A script that makes the extension another version calls what it needs; what it was told is not remembered. */
 static void
 catalog_require_version(Oid extension)
 {

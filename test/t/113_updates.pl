@@ -76,6 +76,12 @@ my $CATALOG = q{
 	)
 	SELECT kind, regexp_replace(fact, '\s+', ' ', 'g') FROM fact ORDER BY 1, 2};
 
+# Of every script that updates the ledger.
+my $BEGINNING = q{\echo Use "ALTER EXTENSION credit_ledger UPDATE" to load this file. \quit
+SET LOCAL search_path = pg_catalog, pg_temp;
+SELECT credit_ledger_internal.begin_update();
+};
+
 my $node = new_server('updates', '');
 my $directory = installed_directory();
 my $releases = "$FindBin::RealBin/../releases";
@@ -102,6 +108,43 @@ SKIP:
 		is($node->safe_psql($database, q{SELECT count(*) FROM credit_account}), '0', 'it works');
 	});
 }
+
+subtest 'sessions that remember another version' => sub {
+	my ($version) = present('credit_ledger');
+	my $database = 'fresh_credit_ledger';
+	my $update = q{ALTER EXTENSION credit_ledger UPDATE TO '99.0'};
+	my $grant = q{SELECT credit_grant('acme', 1, 'g-' || clock_timestamp())};
+	my $session = $node->background_psql($database);
+	my $refused = sub {
+		is($session->query_safe(qq{SELECT pg_temp.sqlstate_of(\$\$$grant\$\$)}), '55000', $_[0]);
+	};
+
+	$session->query_safe(q{
+		CREATE FUNCTION pg_temp.sqlstate_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
+		BEGIN
+		  EXECUTE statement;
+		  RETURN '00000';
+		EXCEPTION WHEN OTHERS THEN
+		  RETURN SQLSTATE;
+		END
+		$$});
+	like(slurp_file($_), qr/^\Q$BEGINNING\E/, basename($_)) foreach glob "$directory/credit_ledger--*--*.sql";
+	make_file("credit_ledger--$version--99.0.sql", $BEGINNING);
+	make_file("credit_ledger--99.0--$version.sql", $BEGINNING);
+	$session->query_safe("BEGIN; $grant");
+	fails_with($node, '55P03', "SET lock_timeout = '10ms'; $update", 'an update beside an open call', database => $database);
+	$session->query_safe('COMMIT');
+	$node->safe_psql($database, $update);
+	$refused->('a call of a session that made one before');
+	$session->query_safe("BEGIN; ALTER EXTENSION credit_ledger UPDATE TO '$version'; $grant");
+	$session->query_safe('ROLLBACK');
+	$refused->('a call after an update that was rolled back');
+	$session->query_safe("BEGIN; SAVEPOINT before; ALTER EXTENSION credit_ledger UPDATE TO '$version'; $grant; ROLLBACK TO before");
+	$refused->('the same, to a savepoint');
+	$session->query_safe('ROLLBACK');
+	$session->query_safe("ALTER EXTENSION credit_ledger UPDATE TO '$version'; $grant");
+	$session->quit;
+};
 
 subtest 'a difference is seen' => sub {
 	my %planted = (
@@ -201,7 +244,7 @@ sub made_up_version
 {
 	my (undef, $present) = @_;
 	my $older = $present;
-	my $update = qq{\\echo Use "ALTER EXTENSION credit_ledger UPDATE" to load this file. \\quit\nSET LOCAL search_path = pg_catalog, pg_temp;\n};
+	my $update = $BEGINNING;
 	my $privileges = substr($present, rindex($present, 'SELECT credit_ledger_internal.revoke_from_others('));
 
 	# A function and its comment; another one with another body and another comment.
