@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -40,6 +41,7 @@ typedef struct clGuard
 static Datum guard(FunctionCallInfo fcinfo, const clGuard *words);
 static TriggerData *require_trigger(FunctionCallInfo fcinfo, const char *function);
 static bool rows_are_foreign(const TriggerData *trigger);
+static int org_id_column(TupleDesc desc);
 static bool organisation_is_foreign(Datum org_id, bool isnull);
 
 /* Entries are never changed, and only removed with all else of an organisation that is not ours any more. */
@@ -51,8 +53,9 @@ credit_entry_append_only(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 	{
 		TupleDesc desc = RelationGetDescr(trigger->tg_relation);
-		bool isnull;
-		Datum org_id = SPI_getbinval(trigger->tg_trigtuple, desc, SPI_fnumber(desc, "org_id"), &isnull);
+		int column = org_id_column(desc);
+		bool isnull = true;
+		Datum org_id = column > 0 ? SPI_getbinval(trigger->tg_trigtuple, desc, column, &isnull) : (Datum) 0;
 
 		if (organisation_is_foreign(org_id, isnull))
 			return PointerGetDatum(trigger->tg_trigtuple);
@@ -132,26 +135,39 @@ require_trigger(FunctionCallInfo fcinfo, const char *function)
 	return (TriggerData *) fcinfo->context;
 }
 
-/* All that the statement deleted: the trigger has a transition table. */
+/* All that the statement deleted, if the trigger has a transition table, as ours have. */
 static bool
 rows_are_foreign(const TriggerData *trigger)
 {
 	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	int column = org_id_column(desc);
 	Tuplestorestate *rows = trigger->tg_oldtable;
+	TupleTableSlot *slot;
 	bool foreign = true;
 
+	if (rows == NULL || column == 0)
+		return false;
+	slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	tuplestore_select_read_pointer(rows, tuplestore_alloc_read_pointer(rows, 0));
 	while (foreign && tuplestore_gettupleslot(rows, true, false, slot))
 	{
 		bool isnull;
-		Datum org_id = slot_getattr(slot, SPI_fnumber(desc, "org_id"), &isnull);
+		Datum org_id = slot_getattr(slot, column, &isnull);
 
 		CHECK_FOR_INTERRUPTS();
 		foreign = organisation_is_foreign(org_id, isnull);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	return foreign;
+}
+
+/* 0 if there is none: somebody may have put the trigger on a table of his own. */
+static int
+org_id_column(TupleDesc desc)
+{
+	int column = SPI_fnumber(desc, "org_id");
+
+	return column > 0 && SPI_gettypeid(desc, column) == TEXTOID ? column : 0;
 }
 
 static bool

@@ -163,12 +163,16 @@ look_for_lock(clSweep *sweep)
 	}
 }
 
+/* Whoever has it locked may drop it meanwhile, and its name with it. */
 static bool
 lock_table(clSweep *sweep, Oid table)
 {
+	const char *name;
+
 	if (ConditionalLockRelationOid(table, RowExclusiveLock))
 		return true;
-	namestrcpy(&sweep->locked_table, get_rel_name(table));
+	name = get_rel_name(table);
+	namestrcpy(&sweep->locked_table, name != NULL ? name : psprintf("%u", table));
 	return false;
 }
 

@@ -44,6 +44,29 @@ SELECT pg_temp.refusal(statement)
 FROM (VALUES (1, $$UPDATE credit_account SET balance = 5000$$), (2, $$DELETE FROM credit_account$$)) AS v (n, statement) ORDER BY n;
 ROLLBACK;
 
+-- On somebody's own table, with whatever columns and however the trigger is made, they refuse all the same.
+BEGIN;
+CREATE TABLE others (org_id integer);
+INSERT INTO others VALUES (1);
+CREATE TABLE nameless (a integer);
+INSERT INTO nameless VALUES (1);
+CREATE FUNCTION pg_temp.refused_on(relation text, way text, guard text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  result text;
+BEGIN
+  EXECUTE format('CREATE TRIGGER guard AFTER DELETE ON %s %s EXECUTE FUNCTION credit_ledger_internal.%s()', relation, way, guard);
+  result := split_part(pg_temp.refusal('DELETE FROM ' || relation), E'\n  DETAIL', 1);
+  EXECUTE format('DROP TRIGGER guard ON %s', relation);
+  RETURN result;
+END
+$$;
+SELECT pg_temp.refused_on(relation, way, guard)
+FROM (VALUES (1, 'others'), (2, 'nameless')) AS r (i, relation),
+     (VALUES (1, 'FOR EACH ROW', 'entry_append_only'), (2, 'FOR EACH ROW', 'account_guard'),
+             (3, 'REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT', 'lot_guard')) AS w (j, way, guard)
+ORDER BY i, j;
+ROLLBACK;
+
 -- What is no credit may be written; who has to mend damage says so, and verifies.
 BEGIN;
 ALTER TABLE credit_account ADD region text;
