@@ -262,10 +262,13 @@ account_hint(const text *org_id)
 	return is_last ? &last_stored.place : NULL;
 }
 
+/* A DBA may have let in names that are longer. */
 static void
 account_remember(const clAccount *account)
 {
-	last_stored.length = VARSIZE_ANY_EXHDR(account->org_id);
+	int length = VARSIZE_ANY_EXHDR(account->org_id);
+
+	last_stored.length = length <= CL_MAX_IDENTIFIER ? length : 0;
 	memcpy(last_stored.org_id, VARDATA_ANY(account->org_id), last_stored.length);
 	last_stored.place = account->row.place;
 }

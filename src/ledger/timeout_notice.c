@@ -33,7 +33,10 @@ static char *notice(const text *org_id, const List *authorization_ids, int told)
 static void push_key(JsonbParseState **state, const char *key);
 static void push_text(JsonbParseState **state, JsonbIteratorToken as, const text *value);
 
-/* The ids are told as far as they fit; how many there are is always told. */
+/*
+ * The ids are told as far as they fit; how many there are is always told.  A
+ * name that is longer than the install script lets in may not fit at all.
+ */
 void
 cl_timeout_notice(const text *org_id, const List *authorization_ids)
 {
@@ -44,7 +47,11 @@ cl_timeout_notice(const text *org_id, const List *authorization_ids)
 		return;
 
 	while (json = notice(org_id, authorization_ids, told), strlen(json) > MAX_PAYLOAD)
+	{
+		if (told == 0)
+			return;
 		told = (int64) told * MAX_PAYLOAD / strlen(json);
+	}
 	Async_Notify(CHANNEL, json);
 }
 

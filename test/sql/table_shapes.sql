@@ -141,6 +141,22 @@ FROM (VALUES
        'CREATE UNIQUE INDEX any_case ON credit_account (org_id COLLATE pg_temp.any_case)', $$SELECT credit_grant('SHAPES', 1, 'a')$$)
 ) AS v (n, change, call) ORDER BY n;
 
+-- A longer name than the extension's constraint lets in: no call takes it, but its holds are settled, and cannot be told.
+BEGIN;
+ALTER TABLE credit_account DROP CONSTRAINT credit_account_org_id_check, ADD CHECK (octet_length(org_id) > 0);
+SELECT repeat(E'\x01', 2000) AS long \gset
+INSERT INTO credit_account (org_id, balance, held, last_entry_no, created_at, updated_at) VALUES (:'long', 7, 3, 1, '2000-01-01', '2000-01-01');
+INSERT INTO credit_entry (org_id, entry_no, kind, amount, balance_after, created_at) VALUES (:'long', 1, 'grant', 7, 7, '2000-01-01');
+INSERT INTO credit_ledger (authorization_id, org_id, idempotency_key, status, amount, authorized_amount, timeout_action, created_at, expires_at)
+SELECT 'long-' || n, :'long', 'long-' || n, 'authorized', n, n, 'commit', '2000-01-01', '2000-01-01' FROM generate_series(1, 2) AS n;
+INSERT INTO credit_idempotency (org_id, operation, idempotency_key, amount, authorization_id, created_at)
+SELECT org_id, 'authorize', idempotency_key, amount, authorization_id, created_at FROM credit_ledger WHERE org_id = :'long';
+SELECT status, available FROM credit_commit('long-1');
+SELECT credit_sweep('2000-01-02');
+SELECT authorization_id, status, settled_by FROM credit_ledger WHERE org_id = :'long' ORDER BY 1;
+SELECT * FROM credit_verify();
+ROLLBACK;
+
 -- A domain says for itself whether a column that nobody fills takes a null.
 BEGIN;
 CREATE DOMAIN named AS text CHECK (VALUE IS NOT NULL);
