@@ -5,7 +5,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(78);
+SELECT plan(79);
 
 CREATE ROLE credit_test_nobody;
 CREATE ROLE credit_test_reader;
@@ -112,7 +112,9 @@ SELECT is_empty(format($$SELECT name FROM relation WHERE relkind IN ('r', 'p')
                 level || ' may write no table')
 FROM string_to_table('reader app operator', ' ') AS level;
 
--- The gate is EXECUTE: each level calls what is its own without any right to write a table. Whatever a call did is undone.
+-- The gate is EXECUTE: each level calls what is its own without any right to write a table, nor any right to a partition that
+-- was made later. Whatever a call did is undone.
+SELECT credit_create_partition(p, '2003-01-01', '2003-02-01') FROM unnest('{credit_ledger_settled,credit_entry}'::regclass[]) p \g /dev/null
 SELECT FROM credit_grant('privileges', 1000, 'opening') \g /dev/null
 SELECT authorization_id AS live FROM credit_authorize('privileges', 100, 'campaign') \gset
 SELECT set_config('privileges.live', :'live', true) \g /dev/null
@@ -147,6 +149,7 @@ INSERT INTO attempt VALUES
   ('reader operator', $$SELECT credit_balance_at('privileges', 'infinity')$$),
   ('reader operator', $$SELECT * FROM credit_statement('privileges')$$),
   ('reader operator', $$SELECT * FROM credit_verify('privileges')$$),
+  ('reader operator', 'SELECT * FROM credit_verify()'),
   ('operator', $$SELECT credit_create_partition('credit_entry', '2001-01-01', '2001-02-01')$$),
   ('reader operator', 'SELECT FROM credit_account'),
   ('reader operator', 'SELECT FROM credit_ledger'),
