@@ -141,7 +141,7 @@ COMMENT ON FUNCTION credit_ledger_internal.window_start(timestamptz, timestamptz
   'tells when a window begins: at since, or a period before until (NULL: now); NULL: it is without end';
 
 CREATE FUNCTION credit_ledger_internal.require_one_start(since timestamptz, period interval)
-  RETURNS void LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+  RETURNS void LANGUAGE plpgsql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
