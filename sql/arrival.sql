@@ -96,23 +96,36 @@ CREATE FUNCTION credit_ledger_internal.foreign_code()
 BEGIN ATOMIC
   WITH RECURSIVE ledger AS MATERIALIZED (
     SELECT t.relid FROM credit_ledger_internal.ledger_tables() t
-  ), type (typid) AS (
-    SELECT a.atttypid FROM pg_attribute a JOIN ledger l ON l.relid = a.attrelid
-    WHERE a.attnum > 0 AND NOT a.attisdropped
-  UNION
-    SELECT b.typbasetype FROM type t JOIN pg_type b ON b.oid = t.typid AND b.typbasetype <> 0
-  ), code AS (
+  ), on_ledger AS (
     SELECT 'pg_trigger'::regclass::oid AS classid, g.oid AS objid FROM pg_trigger g JOIN ledger l ON l.relid = g.tgrelid
   UNION ALL
     SELECT 'pg_constraint'::regclass::oid, k.oid FROM pg_constraint k JOIN ledger l ON l.relid = k.conrelid
-  UNION ALL
-    SELECT 'pg_constraint'::regclass::oid, k.oid FROM pg_constraint k JOIN type t ON t.typid = k.contypid
   UNION ALL
     SELECT 'pg_attrdef'::regclass::oid, a.oid FROM pg_attrdef a JOIN ledger l ON l.relid = a.adrelid
   UNION ALL
     SELECT 'pg_class'::regclass::oid, i.indexrelid FROM pg_index i JOIN ledger l ON l.relid = i.indrelid
   UNION ALL
     SELECT 'pg_rewrite'::regclass::oid, r.oid FROM pg_rewrite r JOIN ledger l ON l.relid = r.ev_class
+  ), type (typid) AS (
+    -- Of columns, and of what expressions convert to; then what these are made of: domains, elements, attributes.
+    SELECT a.atttypid FROM pg_attribute a JOIN ledger l ON l.relid = a.attrelid
+    WHERE a.attnum > 0 AND NOT a.attisdropped
+  UNION
+    SELECT d.refobjid FROM on_ledger o
+    JOIN pg_depend d ON d.classid = o.classid AND d.objid = o.objid AND d.refclassid = 'pg_type'::regclass
+  UNION
+    SELECT p.typid
+    FROM type t
+    CROSS JOIN LATERAL (
+      SELECT d.refobjid FROM pg_depend d
+      WHERE d.classid = 'pg_type'::regclass AND d.objid = t.typid AND d.refclassid = 'pg_type'::regclass
+      UNION ALL
+      SELECT a.atttypid FROM pg_type c JOIN pg_attribute a ON a.attrelid = c.typrelid
+      WHERE c.oid = t.typid AND a.attnum > 0 AND NOT a.attisdropped) p (typid)
+  ), code AS (
+    SELECT o.classid, o.objid FROM on_ledger o
+  UNION ALL
+    SELECT 'pg_constraint'::regclass::oid, k.oid FROM pg_constraint k JOIN type t ON t.typid = k.contypid
   ), called AS (
     SELECT c.classid, c.objid, coalesce(o.oprcode, d.refobjid) AS function
     FROM code c
@@ -215,6 +228,7 @@ COMMENT ON FUNCTION credit_ledger_internal.declare_whole() IS
 CREATE FUNCTION credit_ledger_internal.may_settle(OUT allowed boolean, OUT left_alone_because text)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
+  SET jit = off -- for the server foreign_code() may go on and on
 AS $$
 DECLARE
   -- First: rows that arrive between one statement and the next must not be taken for rows that were looked at.

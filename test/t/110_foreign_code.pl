@@ -73,6 +73,17 @@ left_alone('a domain', 'constraint over calls public.check_over(text), which bel
 $node->safe_psql('postgres', 'ALTER TABLE credit_account DROP COLUMN code');
 settles('without the column it goes on');
 
+# So are the domains that a condition of his names, in whatever they are wrapped; the trigger's function may be anybody's.
+$node->safe_psql('postgres', q{
+	GRANT TRIGGER ON credit_ledger_open TO app;
+	SET ROLE app;
+	CREATE TYPE codes AS (list short_code[]);
+	CREATE TRIGGER take_over BEFORE DELETE ON credit_ledger_open
+	FOR EACH ROW WHEN (ROW(ARRAY[OLD.org_id])::codes IS NULL) EXECUTE FUNCTION pg_catalog.suppress_redundant_updates_trigger()});
+left_alone('a condition of a trigger', 'constraint over calls public.check_over(text), which belongs to app');
+$node->safe_psql('postgres', 'DROP TRIGGER take_over ON credit_ledger_open');
+settles('without the condition it goes on');
+
 # To the owner of the tables it is his own code; but maintenance acts as the owner of its function.
 $node->safe_psql('postgres', q{
 	ALTER TABLE credit_stat OWNER TO app;
