@@ -143,13 +143,14 @@ SELECT count(*) FROM credit_commit_many(ARRAY[:'second', :'first']) \\gset
 };
 }
 
-# Waits until so many authorizations of the clients whose keys match are settled.
+# Waits until so many authorizations of the clients whose keys match are settled, some of each client.
 sub wait_for_settled
 {
 	my ($keys, $number) = @_;
 
 	$node->poll_query_until('postgres',
-		"SELECT count(*) >= $number FROM credit_ledger_settled WHERE idempotency_key LIKE '$keys'")
+		"SELECT count(*) >= $number AND count(DISTINCT substring(idempotency_key FROM '^r[0-9]+-c[0-9]+')) = $CLIENTS
+		 FROM credit_ledger_settled WHERE idempotency_key LIKE '$keys'")
 	  or die 'the clients do not get on';
 }
 
