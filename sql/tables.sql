@@ -274,16 +274,6 @@ END;
 COMMENT ON FUNCTION credit_ledger_internal.put_away_until(text) IS
   'tells the instant before which rows of credit_entry or credit_ledger_settled may have been put away; NULL: none';
 
--- Whoever is told that an authorization does not exist may know whether it could have been put away.
-CREATE FUNCTION credit_ledger_internal.settled_put_away_until()
-  RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
-  SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-  SELECT coalesce(credit_ledger_internal.put_away_until('credit_ledger_settled'), '-infinity');
-END;
-COMMENT ON FUNCTION credit_ledger_internal.settled_put_away_until() IS
-  'tells the instant before which authorizations may have been put away; -infinity: none; for LC003';
-
 CREATE TABLE @extschema@.credit_lot (
   org_id     text COLLATE "C" NOT NULL,
   lot_no     bigint NOT NULL,

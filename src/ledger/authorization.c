@@ -19,8 +19,8 @@
 #include "compat.h"
 #include "ledger/authorization.h"
 #include "ledger/authorization_id.h"
-#include "ledger/catalog.h"
 #include "ledger/errors.h"
+#include "ledger/put_away.h"
 #include "ledger/shard.h"
 #include "table/partition.h"
 #include "table/write.h"
@@ -151,7 +151,7 @@ raise_not_found(clUnit *unit, text *authorization_id)
 static const char *
 told_put_away(const text *authorization_id)
 {
-	TimestampTz until = DatumGetTimestampTz(OidFunctionCall0(cl_helper_oid("settled_put_away_until", 0, NULL)));
+	TimestampTz until = cl_put_away_until();
 	TimestampTz created_at;
 
 	if (TIMESTAMP_IS_NOBEGIN(until) ||

@@ -1,15 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * catalog.c
- *	  The OIDs of the extension's own tables, types, enum labels and helpers.
+ *	  The OIDs of the extension's own tables, types and enum labels.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
 #include "catalog/pg_enum.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
@@ -31,6 +29,7 @@ static const char *const table_names[CL_NTABLES] = {
 	[CL_TABLE_LOT] = "credit_lot",
 	[CL_TABLE_SHARD] = "credit_shard",
 	[CL_TABLE_MOVED] = "credit_account_moved",
+	[CL_TABLE_DETACHED] = "credit_detached_partition",
 };
 
 static const char *const type_names[CL_NTYPES] = {
@@ -132,20 +131,6 @@ const char *
 cl_enum_name(clEnumId type, int label)
 {
 	return enums[type].labels[label];
-}
-
-Oid
-cl_helper_oid(const char *name, int nargs, const Oid *types)
-{
-	Oid function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
-								   PointerGetDatum(buildoidvector(types, nargs)),
-								   ObjectIdGetDatum(get_namespace_oid("credit_ledger_internal", false)));
-
-	if (!OidIsValid(function))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("function \"%s\" of extension \"credit_ledger\" does not exist", name)));
-	return function;
 }
 
 /*

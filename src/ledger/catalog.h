@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * catalog.h
- *	  The OIDs of the extension's own tables, types, enum labels and helpers.
+ *	  The OIDs of the extension's own tables, types and enum labels.
  *
- * The first three are looked up by name in the extension's schema when first
- * needed and forgotten when one of the tables is invalidated, so that DROP and
- * CREATE EXTENSION in the same session works, in whatever schema.
+ * They are looked up by name in the extension's schema when first needed and
+ * forgotten when one of the tables is invalidated, so that DROP and CREATE
+ * EXTENSION in the same session works, in whatever schema.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,10 +21,11 @@ typedef enum clTableId
 	CL_TABLE_IDEMPOTENCY,
 	CL_TABLE_LOT,
 	CL_TABLE_SHARD,
-	CL_TABLE_MOVED /* credit_account_moved */
+	CL_TABLE_MOVED,	  /* credit_account_moved */
+	CL_TABLE_DETACHED /* credit_detached_partition */
 } clTableId;
 
-#define CL_NTABLES (CL_TABLE_MOVED + 1)
+#define CL_NTABLES (CL_TABLE_DETACHED + 1)
 
 typedef enum clTypeId
 {
@@ -104,8 +105,5 @@ extern Datum cl_enum_datum(clEnumId type, int label);
 /* The C enum's value of a stored label. */
 extern int cl_enum_label(clEnumId type, Datum value);
 extern const char *cl_enum_name(clEnumId type, int label);
-
-/* A function of credit_ledger_internal, without regard to the caller's privileges, who needs none on that schema. */
-extern Oid cl_helper_oid(const char *name, int nargs, const Oid *types);
 
 #endif /* CL_CATALOG_H */

@@ -13,12 +13,16 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "common/int.h"
-#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
 
-#include "ledger/catalog.h"
 #include "ledger/low_balance.h"
+
+static Oid low_balance_follower(void);
 
 clBalanceLevel
 cl_balance_level(int64 available, int64 threshold)
@@ -36,12 +40,26 @@ void
 cl_low_balance_follow(clUnit *unit, text *org_id, clBalanceLevel level, int64 available,
 					  int64 threshold, int64 balance, int64 held)
 {
-	static const Oid types[] = {TEXTOID, BOOLOID, INT8OID, INT8OID, INT8OID, INT8OID};
-
 	if (level == CL_BALANCE_RECOVERING)
 		return;
-	(void) OidFunctionCall6(cl_helper_oid("low_balance_follow", lengthof(types), types), PointerGetDatum(org_id),
-							BoolGetDatum(level == CL_BALANCE_LOW), Int64GetDatum(available), Int64GetDatum(threshold),
-							Int64GetDatum(balance), Int64GetDatum(held));
+	(void) OidFunctionCall6(low_balance_follower(), PointerGetDatum(org_id), BoolGetDatum(level == CL_BALANCE_LOW),
+							Int64GetDatum(available), Int64GetDatum(threshold), Int64GetDatum(balance),
+							Int64GetDatum(held));
 	cl_unit_refresh(unit);
+}
+
+/* Looked up without regard to the caller's privileges, who needs none on the helpers' schema. */
+static Oid
+low_balance_follower(void)
+{
+	static const Oid types[] = {TEXTOID, BOOLOID, INT8OID, INT8OID, INT8OID, INT8OID};
+	Oid function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("low_balance_follow"),
+								   PointerGetDatum(buildoidvector(types, lengthof(types))),
+								   ObjectIdGetDatum(get_namespace_oid("credit_ledger_internal", false)));
+
+	if (!OidIsValid(function))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function \"low_balance_follow\" of extension \"credit_ledger\" does not exist")));
+	return function;
 }
