@@ -28,12 +28,13 @@ COMMENT ON FUNCTION credit_ledger_internal.is_final(text, timestamptz) IS
   'tells whether an authorization was settled before an instant, and no caller can settle it otherwise any more; '
   'true of one that stands nowhere: its partition was put away';
 
--- One walker at a time. What stands in the way of a removal, a foreign key for example, stops neither the sweeps nor
--- the rest of the maintenance.
+-- One walker at a time. What stands in the way of a removal, a foreign key or somebody's lock, stops neither the sweeps
+-- nor the rest of the maintenance.
 CREATE FUNCTION credit_ledger_internal.remove_keys(time_limit interval)
   RETURNS boolean LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
   SET row_security = off
+  SET lock_timeout = '50ms'
 AS $$
 DECLARE
   pages_a_step constant bigint := 32::bigint;

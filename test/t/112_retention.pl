@@ -193,6 +193,16 @@ subtest 'something in the way' => sub {
 	my (undef, undef, $stderr) = $node->psql('postgres', 'SELECT credit_maintain()');
 	like($stderr, qr/WARNING:  could not remove old idempotency keys: .*foreign key/, 'is a warning');
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM credit_stat WHERE minute < '2002-01-01'}), '0', 'the rest is done');
+
+	$node->safe_psql('postgres', 'DROP TABLE reference');
+	make_walk_due();
+	my $session = $node->background_psql('postgres');
+	$session->query_safe(q{BEGIN; SELECT FROM credit_idempotency WHERE idempotency_key = 'referred to' FOR UPDATE});
+	(undef, undef, $stderr) = $node->psql('postgres', q{SET statement_timeout = '10s'; SELECT credit_maintain()});
+	like($stderr, qr/WARNING:  could not remove old idempotency keys: .*lock timeout/, 'somebody who has locked a key is not waited for');
+	$session->quit;
+	$node->safe_psql('postgres', 'SELECT credit_maintain()');
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM credit_idempotency WHERE idempotency_key = 'referred to'}), '0', 'it goes afterwards');
 };
 
 $node->stop;
