@@ -91,11 +91,14 @@ COMMENT ON FUNCTION credit_ledger_internal.subscription() IS
 
 -- The worker acts as the owner of the tables, and calls functions that act as their own owners. Whoever has the rights
 -- of all of them anyway, as their or a superuser's member, may bring along what he likes.
-CREATE FUNCTION credit_ledger_internal.foreign_code()
-  RETURNS TABLE (object text, function text, owner text) LANGUAGE sql STABLE PARALLEL SAFE
+CREATE FUNCTION credit_ledger_internal.foreign_code(relation regclass)
+  RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
+  SET jit = off -- for the server the recursion may go on and on
 BEGIN ATOMIC
   WITH RECURSIVE ledger AS MATERIALIZED (
-    SELECT t.relid FROM credit_ledger_internal.ledger_tables() t
+    SELECT t.relid FROM credit_ledger_internal.ledger_tables() t WHERE relation IS NULL
+  UNION ALL
+    SELECT relation::oid WHERE relation IS NOT NULL
   ), on_ledger AS (
     SELECT 'pg_trigger'::regclass::oid AS classid, g.oid AS objid FROM pg_trigger g JOIN ledger l ON l.relid = g.tgrelid
   UNION ALL
@@ -133,7 +136,8 @@ BEGIN ATOMIC
                     AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
     LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
   )
-  SELECT pg_describe_object(c.classid, c.objid, 0), p.oid::regprocedure::text, p.proowner::regrole::text
+  SELECT coalesce(min(format('%s calls %s, which belongs to %s', pg_describe_object(c.classid, c.objid, 0),
+                             p.oid::regprocedure, p.proowner::regrole)), '')
   FROM called c
   JOIN pg_proc p ON p.oid = c.function
   WHERE EXISTS (
@@ -145,13 +149,11 @@ BEGIN ATOMIC
                  JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'credit_ledger'
                  WHERE d.refclassid = 'pg_extension'::regclass AND m.prosecdef) w (role)
     WHERE NOT pg_has_role(p.proowner, w.role, 'MEMBER'))
-    AND NOT EXISTS (SELECT FROM pg_roles s WHERE s.rolsuper AND pg_has_role(p.proowner, s.oid, 'MEMBER'))
-  ORDER BY 1
-  LIMIT 1;
+    AND NOT EXISTS (SELECT FROM pg_roles s WHERE s.rolsuper AND pg_has_role(p.proowner, s.oid, 'MEMBER'));
 END;
-COMMENT ON FUNCTION credit_ledger_internal.foreign_code() IS
-  'finds something on the ledger''s tables that calls a function of a role with less rights than those as whom the '
-  'worker acts; no row: there is none';
+COMMENT ON FUNCTION credit_ledger_internal.foreign_code(regclass) IS
+  'finds something on one of the ledger''s tables, or with NULL on any, that calls a function of a role with less '
+  'rights than those as whom the worker acts; empty: there is none';
 
 CREATE FUNCTION credit_ledger_internal.look_at_rows(OUT missing text, OUT from_dump boolean)
   LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -228,7 +230,6 @@ COMMENT ON FUNCTION credit_ledger_internal.declare_whole() IS
 CREATE FUNCTION credit_ledger_internal.may_settle(OUT allowed boolean, OUT left_alone_because text)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
-  SET jit = off -- for the server foreign_code() may go on and on
 AS $$
 DECLARE
   -- First: rows that arrive between one statement and the next must not be taken for rows that were looked at.
@@ -247,9 +248,7 @@ BEGIN
   END IF;
 
   SELECT * INTO look FROM credit_ledger_internal.look_at_rows();
-  SELECT format('%s calls %s, which belongs to %s', f.object, f.function, f.owner) INTO left_alone_because
-  FROM credit_ledger_internal.foreign_code() f;
-  left_alone_because := coalesce(left_alone_because, look.missing);
+  left_alone_because := coalesce(nullif(credit_ledger_internal.foreign_code(NULL), ''), look.missing);
   -- Where nobody called there is nothing to settle, and nothing to count or judge either.
   allowed := left_alone_because IS NULL AND (used OR look.from_dump);
   IF allowed AND look.from_dump THEN

@@ -50,6 +50,7 @@
 #include "server/databases.h"
 #include "server/durability.h"
 #include "server/sweeper.h"
+#include "table/write.h"
 
 /* Milliseconds */
 #define RUN_TIME   1000
@@ -65,6 +66,7 @@ static void sweeper_start(Oid database);
 static void sweeper_claim(void);
 static void sweeper_run(void);
 static void set_option(const char *name, const char *value);
+static void vet_relation(Oid relid);
 static bool transaction_begin(const char *activity);
 static void transaction_end(void);
 static Oid ledger_owner(void);
@@ -124,12 +126,28 @@ sweeper_start(Oid database)
 	set_option("synchronous_commit", "local");
 	if (GetConfigOption("transaction_timeout", true, false) != NULL) /* since PostgreSQL 17 */
 		set_option("transaction_timeout", "0");
+	cl_write_vet = vet_relation;
 }
 
 static void
 set_option(const char *name, const char *value)
 {
 	SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/* What was put on a table since look_whether_to_settle() ends the sweep, and the next one tells. */
+static void
+vet_relation(Oid relid)
+{
+	List *name = list_make2(makeString("credit_ledger_internal"), makeString("foreign_code"));
+	Oid types[] = {REGCLASSOID};
+	Datum foreign = OidFunctionCall1(LookupFuncName(name, lengthof(types), types, false),
+									 ObjectIdGetDatum(relid));
+
+	if (VARSIZE_ANY_EXHDR(DatumGetPointer(foreign)) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("canceling the sweep: %s", TextDatumGetCString(foreign))));
 }
 
 static void

@@ -114,6 +114,7 @@ cl_shape_of(Relation rel, const clTable *table)
 	shape->valid = false;
 	shape_map(shape, rel, table);
 	shape->judged = false;
+	shape->vetted = false;
 	shape->valid = true;
 	return shape;
 }

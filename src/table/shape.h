@@ -22,6 +22,7 @@ typedef struct clShape
 	AttrNumber attnums[CL_MAX_COLUMNS]; /* by column number - 1 */
 	bool judged;						/* the next is known */
 	bool constrained;					/* has constraints that rows do not satisfy by construction */
+	bool vetted;						/* see cl_write_vet */
 } clShape;
 
 extern void cl_shape_init(void);

@@ -35,6 +35,8 @@
  */
 #define BULK_ROWS 100
 
+void (*cl_write_vet)(Oid relid);
+
 static void relation_store(clUnit *unit, clRelation *rel, const clRow *row, clRelation *from);
 static void relation_delete(clUnit *unit, clRelation *rel, const clRow *row);
 static void relation_after_insert(clUnit *unit, clRelation *rel, TupleTableSlot *slot);
@@ -401,6 +403,11 @@ relation_target(clUnit *unit, clRelation *rel)
 
 	if (rel->target != NULL)
 		return rel->target;
+	if (cl_write_vet != NULL && !rel->shape->vetted)
+	{
+		cl_write_vet(RelationGetRelid(rel->rel));
+		rel->shape->vetted = true;
+	}
 
 	old = MemoryContextSwitchTo(estate->es_query_cxt);
 	rte = makeNode(RangeTblEntry);

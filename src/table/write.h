@@ -16,6 +16,13 @@
 
 #include "table/relation.h"
 
+/*
+ * Called before a relation is first written since it changed, in a process
+ * that does not run just anybody's code; raises what it objects to.  The
+ * relation is locked, so nothing is added to it afterwards.
+ */
+extern void (*cl_write_vet)(Oid relid);
+
 extern void cl_relation_insert(clUnit *unit, clRelation *rel, clRow *row);
 extern void cl_relation_update(clUnit *unit, clRelation *rel, clRow *row);
 
