@@ -109,15 +109,16 @@ BEGIN
       -- This month's first row came in between.
       WHEN check_violation THEN
         IF month > 0 THEN
-          RAISE;
+          RAISE WARNING 'no partition of % from %: % has rows of it', parent, lower_bound, leaf_of_rest::regclass
+            USING HINT = 'The clock was ahead when they were written. They may stay there.';
         END IF;
     END;
   END LOOP;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_create_partitions(integer) IS
-  'makes the partitions of credit_ledger_settled and credit_entry for this month (UTC), if the default partition has '
-  'no row of it, and for so many to come (1 to 120), where there is none yet; returns those it made. To be called '
+  'makes the partitions of credit_ledger_settled and credit_entry for this month (UTC) and for so many to come (1 to '
+  '120), where there is none yet and the default partition has no row of it; returns those it made. To be called '
   'regularly. Locks the default partitions while it reads them, and gives up if it has to wait for a second (55P03)';
 
 -- What the entries of a partition come to, for each account; nothing if they are no chain, which must not be put away.

@@ -1064,7 +1064,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.credit_create_partitions(integer) IS
-  'makes the partitions of credit_ledger_settled and credit_entry for this month (UTC), if the default partition has no row of it, and for so many to come (1 to 120), where there is none yet; returns those it made. To be called regularly. Locks the default partitions while it reads them, and gives up if it has to wait for a second (55P03)';
+  'makes the partitions of credit_ledger_settled and credit_entry for this month (UTC) and for so many to come (1 to 120), where there is none yet and the default partition has no row of it; returns those it made. To be called regularly. Locks the default partitions while it reads them, and gives up if it has to wait for a second (55P03)';
 
 CREATE FUNCTION @extschema@.credit_detach_partitions(older_than interval,
     parent regclass = NULL::regclass)

@@ -3,7 +3,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS credit_ledger;
-SELECT plan(15);
+SELECT plan(17);
 
 -- As many as the parent has partitions of, besides the default.
 CREATE FUNCTION pg_temp.ranges(parent regclass) RETURNS bigint LANGUAGE sql AS $$
@@ -34,6 +34,14 @@ ROLLBACK TO fresh;
 SELECT count(credit_grant('partitions', 1000, 'opening')) AS granted \gset
 SELECT is((SELECT count(*) FROM credit_create_partitions(1)), 3::bigint, 'none of this month where the default partition has a row of it');
 SELECT is(pg_temp.ranges('credit_entry'), 1::bigint, 'the next of credit_entry');
+ROLLBACK TO fresh;
+
+-- The clock was ahead.
+SELECT count(credit_grant('partitions', 1000, 'opening')) AS granted \gset
+INSERT INTO credit_entry (org_id, entry_no, kind, amount, balance_after, created_at)
+VALUES ('partitions', 2, 'grant', 1, 1001, pg_temp.month(2));
+SELECT is((SELECT count(*) FROM credit_create_partitions(3)), 6::bigint, 'none of a month to come where the default partition has a row of it');
+SELECT is(pg_temp.ranges('credit_entry'), 2::bigint, 'the next and the last of credit_entry');
 ROLLBACK TO fresh;
 
 SELECT credit_create_partition('credit_entry', pg_temp.month(1), pg_temp.month(13)) AS made \gset
