@@ -21,20 +21,37 @@ CREATE TRIGGER credit_shard_changed AFTER INSERT OR UPDATE OR DELETE ON @extsche
   FOR EACH STATEMENT EXECUTE FUNCTION credit_ledger_internal.shard_changed();
 ALTER TABLE @extschema@.credit_shard ENABLE ALWAYS TRIGGER credit_shard_changed;
 
--- What sessions remember, the version among it, belongs to the tables of which they hear that they have changed. A call
--- looks again once it has its lock.
+-- Calls lock these tables in more than one order. Whoever has some of them and waits for another one gives all of them
+-- back before anybody's deadlock_timeout, and tries again. What sessions remember, the version among it, belongs to the
+-- tables of which they hear that they have changed; a call looks again once it has its lock.
 CREATE FUNCTION credit_ledger_internal.begin_update()
   RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  lock_timeout constant text := current_setting('lock_timeout');
+  give_up_at constant timestamptz := clock_timestamp() + coalesce(nullif(lock_timeout::interval, '0'), '1 minute');
 BEGIN
-  LOCK TABLE @extschema@.credit_account IN SHARE ROW EXCLUSIVE MODE;
+  LOOP
+    BEGIN
+      PERFORM set_config('lock_timeout', '200ms', true);
+      LOCK TABLE @extschema@.credit_account, @extschema@.credit_ledger, @extschema@.credit_entry,
+        @extschema@.credit_idempotency, @extschema@.credit_lot IN SHARE ROW EXCLUSIVE MODE;
+      EXIT;
+    EXCEPTION WHEN lock_not_available THEN
+      IF clock_timestamp() > give_up_at THEN
+        RAISE;
+      END IF;
+    END;
+  END LOOP;
+  PERFORM set_config('lock_timeout', lock_timeout, true);
   UPDATE @extschema@.credit_shard SET shard = shard WHERE false;
 END
 $$;
 COMMENT ON FUNCTION credit_ledger_internal.begin_update() IS
-  'waits for the transactions that have called the ledger, has calls wait for this one, and all sessions look up what '
-  'they remember again, the extension''s version above all; for scripts that update the extension';
+  'waits for the transactions that have called the ledger, for lock_timeout or a minute (55P03), has calls wait for '
+  'this one, and all sessions look up what they remember again, the extension''s version above all; for scripts that '
+  'update the extension';
 
 CREATE TABLE @extschema@.credit_account_moved (
   org_id   text COLLATE "C" NOT NULL PRIMARY KEY,

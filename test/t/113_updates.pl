@@ -143,6 +143,17 @@ subtest 'sessions that remember another version' => sub {
 	$refused->('the same, to a savepoint');
 	$session->query_safe('ROLLBACK');
 	$session->query_safe("ALTER EXTENSION credit_ledger UPDATE TO '$version'; $grant");
+
+	# A call that has its authorization's table, but not yet the account's, when the script comes for both.
+	append_to_file("$directory/credit_ledger--$version--99.0.sql", 'ALTER TABLE @extschema@.credit_ledger_open ALTER org_id SET NOT NULL;');
+	$session->query_safe('BEGIN; LOCK TABLE credit_ledger_open IN ROW EXCLUSIVE MODE');
+	my $other = $node->background_psql($database);
+	$other->query_until(qr/begun/, "\\echo begun\n$update;\n");
+	ok($node->poll_query_until($database, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'}), 'an update waits');
+	is($session->query_safe(qq{SELECT pg_temp.sqlstate_of(\$\$$grant\$\$)}), '00000', 'and takes no part in a deadlock');
+	$session->query_safe('COMMIT');
+	$other->quit;
+	$refused->('it comes to its end');
 	$session->quit;
 };
 
