@@ -155,6 +155,28 @@ COMMENT ON FUNCTION credit_ledger_internal.foreign_code(regclass) IS
   'finds something on one of the ledger''s tables, or with NULL on any, that calls a function of a role with less '
   'rights than those as whom the worker acts; empty: there is none';
 
+-- Once they are locked nobody adds anything to them; may_settle() looked before.
+CREATE FUNCTION credit_ledger_internal.lock_own(VARIADIC relations regclass[])
+  RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  relation regclass;
+  found_code text;
+BEGIN
+  FOREACH relation IN ARRAY relations LOOP
+    EXECUTE format('LOCK TABLE ONLY %s IN ROW EXCLUSIVE MODE', relation);
+    found_code := credit_ledger_internal.foreign_code(relation);
+    IF found_code <> '' THEN
+      RAISE insufficient_privilege USING MESSAGE = found_code;
+    END IF;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION credit_ledger_internal.lock_own(regclass[]) IS
+  'raises 42501 if something on one of these tables, which are to be written, calls a function of a role with less '
+  'rights';
+
 CREATE FUNCTION credit_ledger_internal.look_at_rows(OUT missing text, OUT from_dump boolean)
   LANGUAGE plpgsql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp

@@ -54,6 +54,7 @@ BEGIN
     RETURN false;
   END IF;
 
+  PERFORM credit_ledger_internal.lock_own('@extschema@.credit_key_removal', '@extschema@.credit_idempotency');
   INSERT INTO @extschema@.credit_key_removal (removed_until, oldest_key) VALUES (made_before, '-infinity')
   ON CONFLICT DO NOTHING;
   SELECT r.* INTO walk FROM @extschema@.credit_key_removal r FOR UPDATE SKIP LOCKED;
@@ -103,6 +104,8 @@ CREATE FUNCTION credit_ledger_internal.remove_rows()
   SET row_security = off
 AS $$
 BEGIN
+  PERFORM credit_ledger_internal.lock_own('@extschema@.credit_finding', '@extschema@.credit_finding_part',
+                                          '@extschema@.credit_reconciliation_run');
   DELETE FROM @extschema@.credit_stat WHERE minute < now() - current_setting('credit_ledger.stat_retention')::interval;
   DELETE FROM @extschema@.credit_alert
     WHERE closed_at < now() - current_setting('credit_ledger.alert_retention')::interval;

@@ -118,6 +118,7 @@ BEGIN
   PERFORM credit_ledger_internal.require_argument('', false);  -- loads the library, so that its settings are known
 
   LOCK TABLE @extschema@.credit_stat IN SHARE ROW EXCLUSIVE MODE;
+  PERFORM credit_ledger_internal.lock_own('@extschema@.credit_stat', '@extschema@.credit_alert');
   INSERT INTO @extschema@.credit_stat AS s (minute, operation, outcome, count)
     SELECT date_trunc('minute', now()), t.operation, t.outcome, t.count FROM credit_ledger_internal.take_counters() t
     ON CONFLICT (minute, operation, outcome) DO UPDATE SET count = s.count + excluded.count;

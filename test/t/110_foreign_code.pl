@@ -84,11 +84,11 @@ left_alone('a condition of a trigger', 'constraint over calls public.check_over(
 $node->safe_psql('postgres', 'DROP TRIGGER take_over ON credit_ledger_open');
 settles('without the condition it goes on');
 
-# What comes while a sweep is under way is not run either: here it waits at a gate of the superuser's, before the leaf that the
-# trigger is on has been touched.
+# What comes while a sweep is under way is not run either: here it waits at a gate of the superuser's, before it has touched the
+# leaf that a trigger is put on, or the table that maintenance writes.
 $node->safe_psql('postgres', q{
-	GRANT TRIGGER ON credit_entry_default TO app;
-	CREATE TABLE gate AS SELECT true AS closed;
+	GRANT TRIGGER ON credit_entry_default, credit_stat TO app;
+	CREATE TABLE gate AS SELECT false AS closed;
 	CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS $$
 	BEGIN
 	  WHILE EXISTS (SELECT FROM public.gate WHERE closed) LOOP
@@ -98,22 +98,32 @@ $node->safe_psql('postgres', q{
 	END $$;
 	CREATE TRIGGER wait_at_gate BEFORE DELETE ON credit_ledger_open
 	FOR EACH ROW WHEN (old.org_id = 'a') EXECUTE FUNCTION wait_at_gate();
-	SELECT credit_grant('a', 10, 'g');
-	SELECT credit_authorize('a', 1, 'first', timeout => '1 hour', timeout_action => 'revert');
-	SELECT credit_authorize('acme', 1, 'second', timeout => '1 hour');
-	UPDATE credit_ledger SET expires_at = now() WHERE status = 'authorized'});
-$node->poll_query_until('postgres', q{
-	SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'credit_ledger sweeper' AND wait_event = 'PgSleep'}) or die 'nobody at the gate';
-$node->safe_psql('postgres', q{
 	SET ROLE app;
 	CREATE FUNCTION be_quick() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN ALTER ROLE app SUPERUSER; RETURN new; END';
-	CREATE TRIGGER be_quick BEFORE INSERT ON credit_entry_default FOR EACH ROW EXECUTE FUNCTION be_quick();
 	RESET ROLE;
-	UPDATE gate SET closed = false});
-left_alone('a trigger in the middle of a sweep', 'trigger be_quick on table public.credit_entry_default calls public.be_quick(), which belongs to app');
-is($node->safe_psql('postgres', q{SELECT rolsuper FROM pg_roles WHERE rolname = 'app'}), 'f', 'and does not run');
-$node->safe_psql('postgres', 'DROP TRIGGER be_quick ON credit_entry_default; DROP TRIGGER wait_at_gate ON credit_ledger_open');
-settles('without the trigger it goes on');
+	SELECT credit_grant('a', 10, 'g')});
+foreach my $table (qw(credit_entry_default credit_stat))
+{
+	$node->safe_psql('postgres', qq{
+		UPDATE gate SET closed = true;
+		SELECT credit_authorize('a', 1, '$table', timeout => '1 hour', timeout_action => 'revert');
+		SELECT credit_authorize('acme', 1, '$table', timeout => '1 hour');
+		UPDATE credit_ledger SET expires_at = now() WHERE status = 'authorized'});
+	$node->poll_query_until('postgres', q{
+		SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'credit_ledger sweeper' AND wait_event = 'PgSleep'})
+	  or die 'nobody at the gate';
+	$node->safe_psql('postgres', qq{
+		SET ROLE app;
+		CREATE TRIGGER be_quick BEFORE INSERT ON $table FOR EACH ROW EXECUTE FUNCTION be_quick();
+		RESET ROLE;
+		UPDATE gate SET closed = false});
+	left_alone("a trigger on $table in the middle of a sweep",
+		"trigger be_quick on table public.$table calls public.be_quick(), which belongs to app");
+	is($node->safe_psql('postgres', q{SELECT rolsuper FROM pg_roles WHERE rolname = 'app'}), 'f', 'and does not run');
+	$node->safe_psql('postgres', "DROP TRIGGER be_quick ON $table");
+	settles('without the trigger it goes on');
+}
+$node->safe_psql('postgres', 'DROP TRIGGER wait_at_gate ON credit_ledger_open');
 
 # To the owner of the tables it is his own code; but maintenance acts as the owner of its function.
 $node->safe_psql('postgres', q{
